@@ -1,0 +1,19 @@
+"""The product's settings in a temporary home; one real Redis per test session (tests/conftest.py) stands behind them."""
+
+import os
+import tempfile
+
+os.environ.setdefault("TUNEBENCH_HOME", tempfile.mkdtemp(prefix="tb-"))
+os.environ.setdefault("LEASE_TTL", "6")
+os.environ.setdefault("LEASE_RENEW", "1")
+os.environ.setdefault("LEASE_GRACE", "1")
+os.environ.setdefault("AGENT_POLL", "1")
+os.environ.setdefault("RETRY_BASE", "0.2")
+
+from webapp.settings import *  # noqa: F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}

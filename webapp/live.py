@@ -1,0 +1,1 @@
+"""Live frames: one reader of Redis Streams per process, fanned out in memory to whoever watches."""

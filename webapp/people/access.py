@@ -1,0 +1,61 @@
+"""The one door: pages, API, sockets and downloads all ask here who may see and do what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.http import Http404
+
+from webapp.people.models import Role, User
+
+READ, WRITE, MANAGE = "read", "write", "manage"
+ACTS_OF = {Role.VIEWER: {READ}, Role.EDITOR: {READ, WRITE}, Role.OWNER: {READ, WRITE, MANAGE}}
+
+
+class Denied(Exception):
+    """The thing may be seen but not touched in this way; the message says who can help."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody who asks: a user in a session, or a token that may be narrower than its user."""
+
+    user: User
+    roles: dict[UUID, str]  # team id -> role
+    scopes: frozenset[str] = frozenset({READ, WRITE, MANAGE})
+    team_id: UUID | None = None  # the team whose lists are shown; new things go here
+
+    @property
+    def team_ids(self) -> list[UUID]:
+        return list(self.roles)
+
+    def may(self, act: str, team_id: UUID | None) -> bool:
+        return act in self.scopes and team_id in self.roles and act in ACTS_OF[Role(self.roles[team_id])]
+
+    def require(self, act: str, team_id: UUID | None) -> None:
+        if not self.may(act, team_id):
+            raise Denied("Your role does not allow this. An owner of the team can change your role.")
+
+
+def actor_of(user: User, team_id: UUID | str | None = None) -> Actor:
+    """The actor that `user` is, working in team `team_id` (one of theirs) or else in their first team."""
+    roles = dict(user.memberships.order_by("created_at").values_list("team_id", "role"))
+    chosen = next((t for t in roles if str(t) == str(team_id)), next(iter(roles), None))
+    return Actor(user, roles, team_id=chosen)
+
+
+def find(actor: Actor, things: QuerySet[Any] | type[Model], pk: Any, act: str = READ) -> Any:
+    """The thing with this key. Raises Http404 if the actor may not see it, Denied if they may not `act` on it."""
+    query = things._default_manager.all() if isinstance(things, type) else things
+    try:
+        thing = query.visible_to(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
+    except (ValueError, TypeError):
+        thing = None
+    if thing is None:
+        raise Http404
+    if act != READ:
+        actor.require(act, thing.team_id)
+    return thing

@@ -1,0 +1,166 @@
+"""The words that the web, the supervisor and the trainer share. Standard library only; every value checks itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+
+class Method(StrEnum):
+    """How a base model is changed."""
+
+    FULL = "full"
+    LORA = "lora"
+    QUICK = "quick"
+
+
+class Exit(IntEnum):
+    """Exit status of the trainer process: why it ended (reliability section 4.4, T9)."""
+
+    DONE = 0
+    USER_DATA = 42  # the rows or settings cannot be trained on; never retried
+    OUT_OF_MEMORY = 43  # the supervisor halves the batch and tries again
+    DISK_FULL = 44
+    UNSAFE_MODEL = 45  # pickle weights, remote code
+    STOPPED = 75  # asked to stop (cancel, pause, drain), checkpoint written
+
+
+class Wish(StrEnum):
+    """What the supervisor wants of a running trainer, one JSON line {"wish": ...} on its standard input."""
+
+    RUN = "run"
+    PAUSE = "pause"  # checkpoint, then leave
+    FINISH = "finish"  # stop here, keep the best, evaluate, done
+    CANCEL = "cancel"  # leave at the next step boundary
+
+
+class SpecError(ValueError):
+    """A setting is out of range; `field` names it."""
+
+    def __init__(self, field_name: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field_name
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One hyperparameter: drawn by the run form, checked by `read`, carried by `RunSpec.settings`."""
+
+    name: str
+    label: str
+    default: Any
+    help: str
+    unit: str = ""
+    kind: str = "float"  # float | int | choice | bool
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[tuple[str, str], ...] = ()
+    methods: tuple[str, ...] = ()  # empty: every method knows it
+    advanced: bool = True
+    defaults: dict[str, Any] = field(default_factory=dict)  # default by method where it differs
+
+    def default_for(self, method: str) -> Any:
+        return self.defaults.get(method, self.default)
+
+    def read(self, value: Any) -> Any:
+        """`value` as this setting's type. Raises SpecError with a sentence."""
+        if self.kind == "bool":
+            return value if isinstance(value, bool) else str(value).lower() in {"1", "true", "on", "yes"}
+        if self.kind == "choice":
+            if value not in [c for c, _ in self.choices]:
+                raise SpecError(self.name, f"{self.label} must be one of {', '.join(c for c, _ in self.choices)}.")
+            return value
+        try:
+            number = int(str(value)) if self.kind == "int" else float(value)
+        except (TypeError, ValueError):
+            whole = "a whole number" if self.kind == "int" else "a number"
+            raise SpecError(self.name, f"{self.label} must be {whole}.") from None
+        if number != number or (self.least is not None and number < self.least) or (self.most is not None and number > self.most):
+            raise SpecError(self.name, f"{self.label} must lie between {self.least:g} and {self.most:g}.")
+        return number
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input that a playground shows."""
+
+    name: str
+    label: str
+    long: bool = False
+    most_chars: int = 100_000
+
+
+@dataclass(frozen=True)
+class Role:
+    """One column that a task needs from a file. `name` is the column's name in a version's Parquet file."""
+
+    name: str
+    label: str
+    required: bool = True
+    is_label: bool = False  # a small set of distinct values: histogram, stratified split
+    hints: tuple[str, ...] = ()  # lower-case column names that suggest this role
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything a trainer needs to know, whole: written as JSON, checked on reading. Paths are absolute."""
+
+    run: str
+    fence: int
+    task: str
+    method: str
+    base: str  # folder with config.json, *.safetensors, tokenizer files
+    data: str  # Parquet file with columns _row, _split and the task's roles
+    data_sha256: str
+    out: str  # folder of this run; attempts write below out/<fence>/
+    settings: dict[str, Any]
+    labels: tuple[str, ...] = ()
+    resume: str = ""  # folder of a committed checkpoint, or empty
+    resume_sha256: str = ""  # of its manifest
+    threads: int = 1
+    device: str = "auto"  # auto | cpu | cuda
+    lease_s: float = 90.0  # the trainer stops by itself when not renewed for so long
+
+    def __post_init__(self) -> None:
+        if self.method not in list(Method):
+            raise SpecError("method", f"There is no recipe called {self.method!r}.")
+        if self.threads < 1:
+            raise SpecError("threads", "A trainer needs at least one thread.")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSpec:
+        values = json.loads(text)
+        values["labels"] = tuple(values.get("labels", ()))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was measured at one step. Training points carry loss, learning_rate, grad_norm, tokens_per_s, padding,
+    memory_mb; evaluation points carry eval_loss and the task's metrics under eval_<metric>."""
+
+    step: int
+    epoch: float
+    time: float  # seconds since this attempt began training, plus those of the attempts it goes on from
+    values: dict[str, float]
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+# The trainer's messages, one JSON object a line on its standard output (everything else it prints goes to stderr):
+#   {"kind": "ready",      "device": str, "steps": int, "resumed_step": int|null, "pid": int, "notes": [str]}
+#   {"kind": "progress",   "what": "caching", "done": int, "total": int}
+#   {"kind": "point",      "step", "epoch", "time", "values"}
+#   {"kind": "checkpoint", "step": int, "path": str, "manifest_sha256": str, "bytes": int, "best": bool, "metric": float|null}
+#   {"kind": "log",        "level": "info"|"warning"|"error", "text": str}
+#   {"kind": "done",       "step": int, "metrics": {..}, "evaluation": {..}, "model": str, "model_sha256": str, "bytes": int}
+#   {"kind": "stopped",    "step": int, "wish": str}
+#   {"kind": "failed",     "code": str, "text": str, "remedy": str}      and the exit status of Exit
+# Its standard input: a warm spare first waits for one line, the spec; then {"wish": Wish} and {"renew": seconds} lines.
+# End of input means: your supervisor is gone, leave at once.
