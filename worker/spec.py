@@ -8,6 +8,11 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 
+def gettext_noop(text: str) -> str:
+    """Marks a sentence for translation; whoever shows it translates it."""
+    return text
+
+
 class Method(StrEnum):
     """How a base model is changed."""
 
@@ -42,6 +47,14 @@ class SpecError(ValueError):
     def __init__(self, field_name: str, message: str) -> None:
         super().__init__(message)
         self.field = field_name
+
+
+class Trouble(Exception):
+    """Training cannot go on, and a person can do something about it: what happened, and the remedy."""
+
+    def __init__(self, code: str, text: str, remedy: str, status: Exit = Exit.USER_DATA) -> None:
+        super().__init__(text)
+        self.code, self.text, self.remedy, self.status = code, text, remedy, status
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Torch, transformers, polars and scikit-learn are imported inside functions only,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from worker.spec import Field, Role, Setting
@@ -32,6 +32,9 @@ class Task(Protocol):
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
         """What is wrong with the whole: [{"code", "level": "error"|"warning", "message"}]; errors forbid a version."""
 
+    def advice(self, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
+        """Settings that this label histogram asks for: {setting name: (value, the reason as a sentence)}."""
+
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
         """Free baselines on two polars frames of mapped rows: {name: {metric: value}}, names are translatable keys."""
 
@@ -42,10 +45,19 @@ class Task(Protocol):
     def encode(self, rows: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any]) -> list[dict[str, Any]]:
         """A polars frame as examples: input_ids (list of int) and label (int), one dict a row, in the frame's order."""
 
+    def criterion(self, train: list[dict[str, Any]], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, Any], Any]:
+        """The loss: a function of (rows, labels) logits and the rows' label numbers, as tensors on one device."""
+
     def score(self, outputs: Any, examples: list[dict[str, Any]], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
         """(metrics, evaluation) of outputs (rows, labels) float logits: the numbers, and what the Evaluation tab draws."""
 
     # --- answering (torch inside) ---
+    def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
+        """(model, tokenizer, labels) of a folder that a training run left, ready for `answer`."""
+
+    def open_base(self, folder: str) -> tuple[Any, Any]:
+        """(model, tokenizer) of a base model as it came, ready for `answer_untuned`."""
+
     def answer(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
     ) -> list[dict[str, Any]]:
