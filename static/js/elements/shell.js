@@ -1,0 +1,62 @@
+// The shell of every page: theme, menus, toasts, copy buttons, answers of htmx that went wrong.
+import { setTheme } from "lib/theme"
+import { fade, toast } from "lib/toast"
+import { csrf } from "lib/csrf"
+
+class ThemeSwitch extends HTMLElement {
+  connectedCallback() {
+    this.addEventListener("click", this)
+  }
+
+  handleEvent(event) {
+    const button = event.target.closest("button")
+    if (!button) return
+    setTheme(button.value)
+    for (const each of this.querySelectorAll("button")) each.setAttribute("aria-pressed", each === button)
+    this.querySelector("details").open = false
+  }
+}
+customElements.define("theme-switch", ThemeSwitch)
+
+// <copy-button for="id of the text" done="Copied"> around a button
+class CopyButton extends HTMLElement {
+  connectedCallback() {
+    this.addEventListener("click", this)
+  }
+
+  async handleEvent() {
+    const source = document.getElementById(this.getAttribute("for"))
+    const text = "value" in source ? source.value : source.textContent
+    try {
+      await navigator.clipboard.writeText(text.trim())
+      toast(this.getAttribute("done"))
+    } catch {
+      getSelection().selectAllChildren(source)  // no clipboard without https: select it, the person presses Ctrl+C
+    }
+  }
+}
+customElements.define("copy-button", CopyButton)
+
+document.addEventListener("click", event => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false
+  event.target.closest("[data-dismiss]")?.closest(".notice").remove()
+})
+document.addEventListener("keydown", event => {
+  if (event.key !== "Escape") return
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false
+    menu.querySelector("summary").focus()
+  }
+})
+for (const line of document.querySelectorAll("[data-toast]:not(.bad)")) fade(line)
+
+document.addEventListener("htmx:configRequest", event => {
+  event.detail.headers["X-CSRFToken"] = csrf()
+})
+document.addEventListener("htmx:responseError", event => {
+  const type = event.detail.xhr.getResponseHeader("content-type") || ""
+  let text = ""
+  if (type.includes("json")) try { text = JSON.parse(event.detail.xhr.responseText).detail } catch { /* said below */ }
+  toast(text || document.getElementById("toasts").dataset.failed, "bad")
+})
+document.addEventListener("htmx:sendError", () => toast(document.getElementById("toasts").dataset.lost, "bad"))

@@ -1,0 +1,35 @@
+"""What the shell around every page needs: the theme, where we are, and the import map."""
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.template import Library
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = Library()
+VENDOR = {"uplot": "vendor/uPlot.esm.js", "tus": "vendor/tus.js"}  # static/package.json brings them
+
+
+@register.filter
+def theme(request: HttpRequest | None) -> str:
+    """The theme that the person chose, or nothing: then the system decides. Written by the server, so nothing flashes."""
+    chosen = request.COOKIES.get("theme", "") if request else ""
+    return chosen if chosen in ("light", "dark") else ""
+
+
+@register.simple_tag
+def here(request: HttpRequest | None, path: str) -> str | SafeString:
+    """Marks the entry of the rail that the page belongs to."""
+    if request is None or (request.path != path if path == "/" else not request.path.startswith(path)):
+        return ""
+    return format_html(' aria-current="{}"', "page")
+
+
+@register.filter
+def modules(_: str) -> list[tuple[str, str]]:
+    """The import map: our js/lib by name, and what others made. A vendor file not fetched yet is left out."""
+    root = settings.ROOT / "static"
+    own = {f"lib/{path.stem}": f"js/lib/{path.name}" for path in sorted((root / "js/lib").glob("*.js"))}
+    fetched = {name: path for name, path in VENDOR.items() if (root / path).exists()}
+    return [(name, static(path)) for name, path in (own | fetched).items()]
