@@ -1,0 +1,18 @@
+"""Uploads, imports, datasets and their immutable versions."""
+
+from webapp.datasets.models.dataset import PARTS, Dataset, Import, NotNow
+from webapp.datasets.models.upload import ChecksumMismatch, DiskFull, TooLarge, Upload, WrongOffset
+from webapp.datasets.models.version import DatasetVersion
+
+__all__ = [
+    "PARTS",
+    "ChecksumMismatch",
+    "Dataset",
+    "DatasetVersion",
+    "DiskFull",
+    "Import",
+    "NotNow",
+    "TooLarge",
+    "Upload",
+    "WrongOffset",
+]

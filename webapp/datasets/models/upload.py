@@ -1,0 +1,161 @@
+"""One file on its way in."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import unicodedata
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
+
+from webapp.datasets import blobs
+from webapp.people.access import WRITE, Actor
+from webapp.people.models import TeamScoped
+
+LIFE = timedelta(days=2)  # of an upload that nobody goes on with
+
+
+class TooLarge(Exception):
+    """More bytes than an upload may have."""
+
+
+class DiskFull(Exception):
+    """There is no room for the file."""
+
+
+class WrongOffset(Exception):
+    """The bytes do not begin where the file ends."""
+
+
+class ChecksumMismatch(Exception):
+    """The bytes are not those that were sent."""
+
+
+class Upload(TeamScoped):
+    """One file on its way in, by the tus 1.0 protocol. `offset` counts bytes that are safely on disk."""
+
+    name = models.CharField(max_length=500)  # as the person calls it; never part of a path
+    length = models.BigIntegerField()  # bytes
+    offset = models.BigIntegerField(default=0)  # bytes
+    sha256 = models.CharField(max_length=64, blank=True)  # set when whole
+    dataset = models.ForeignKey("datasets.Dataset", models.CASCADE, null=True, related_name="uploads")
+    part = models.CharField(max_length=12, default="file")  # file | train | validation | test
+    expires_at = models.DateTimeField()
+
+    @property
+    def path(self) -> Path:
+        """Where its bytes are: under their hash when whole, else where they arrive."""
+        return blobs.path_of(self.sha256) if self.sha256 else blobs.part_path(self.pk)
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.sha256)
+
+    @classmethod
+    def begin(cls, actor: Actor, name: str, length: int) -> Upload:
+        """Raises TooLarge or DiskFull before the first byte travels."""
+        actor.require(WRITE, actor.team_id)
+        if length > settings.UPLOAD_LIMIT:
+            raise TooLarge(
+                _("The file has %(size)s MB; the limit is %(limit)s MB. Split it, or leave out columns that you do not need.")
+                % {"size": f"{length / 1024**2:,.0f}", "limit": f"{settings.UPLOAD_LIMIT / 1024**2:,.0f}"}
+            )
+        if not blobs.has_room(length):
+            raise DiskFull(_("The server's disk has no room for this file. Ask whoever runs the server to free some space."))
+        upload = cls.objects.create(
+            team_id=actor.team_id, created_by=actor.user, name=clean_name(name), length=length, expires_at=now() + LIFE
+        )
+        if length == 0:
+            upload.receive(0, _Nothing())
+        return upload
+
+    @classmethod
+    def take(cls, actor: Actor, name: str, stream: blobs.Readable, length: int) -> Upload:
+        """A whole file at once."""
+        upload = cls.begin(actor, name, length)
+        if length:
+            upload.receive(0, stream)
+        return upload
+
+    def receive(self, offset: int, stream: blobs.Readable, digest: str = "", algorithm: str = "") -> None:
+        """Append what `stream` holds at `offset`: on disk first, then in the row. Raises WrongOffset, TooLarge,
+        ChecksumMismatch (`digest` of `algorithm` in hexadecimal) or DiskFull, and then nothing has changed."""
+        with blobs.locked(blobs.part_path(self.pk)) as file:
+            self.refresh_from_db(fields=["offset", "sha256"])
+            if offset != self.offset or self.is_whole:
+                raise WrongOffset
+            file.truncate(offset)  # what a crash left behind the last safe byte
+            file.seek(offset)
+            checksum = hashlib.new(algorithm or "sha256", usedforsecurity=False)
+            try:
+                for piece in blobs.pieces(stream):
+                    if file.tell() + len(piece) > self.length:
+                        raise TooLarge(_("More bytes arrived than were announced."))
+                    checksum.update(piece)
+                    file.write(piece)
+                if digest and checksum.hexdigest() != digest:
+                    raise ChecksumMismatch
+                blobs.sync(file)
+            except OSError as error:
+                file.truncate(offset)
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise DiskFull(_("The server's disk is full. Ask whoever runs the server to free some space, then go on.")) from error
+                raise
+            except Exception:
+                file.truncate(offset)
+                raise
+            arrived = file.tell()
+            # The lock can fail to hold on some network disks; the row decides.
+            if not Upload.objects.filter(pk=self.pk, offset=offset, sha256="").update(offset=arrived, expires_at=now() + LIFE):
+                raise WrongOffset
+            self.offset = arrived
+            if arrived == self.length:
+                self._settle()
+
+    def settle(self) -> None:
+        """Go on where a crash stopped between the last byte and the name under its hash."""
+        if self.offset == self.length and not (self.is_whole and self.path.exists()):
+            with blobs.locked(blobs.part_path(self.pk)):
+                self.refresh_from_db(fields=["sha256"])
+                self._settle()
+
+    def _settle(self) -> None:
+        part = blobs.part_path(self.pk)
+        if not self.is_whole:
+            sha256 = blobs.hash_of(part)
+            Upload.objects.filter(pk=self.pk).update(sha256=sha256)
+            self.sha256 = sha256
+        if blobs.path_of(self.sha256).exists():
+            part.unlink(missing_ok=True)
+        else:
+            blobs.keep(part, blobs.path_of(self.sha256))
+
+    def discard(self) -> None:
+        """The person no longer wants it. A whole file stays while something may use it."""
+        Upload.objects.filter(pk=self.pk, dataset=None).delete()
+        blobs.part_path(self.pk).unlink(missing_ok=True)
+
+    @classmethod
+    def sweep(cls) -> int:
+        """Forget what nobody went on with in time."""
+        stale = cls.objects.filter(expires_at__lt=now(), dataset=None)
+        for upload in stale:
+            upload.discard()
+        return len(stale)
+
+
+class _Nothing:
+    def read(self, size: int = -1, /) -> bytes:
+        return b""
+
+
+def clean_name(name: str) -> str:
+    """The last part of the path, without characters that cannot be seen: they hide endings and break headers."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    seen = "".join(c for c in last if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
+    return seen.strip()[:500] or _("file")
