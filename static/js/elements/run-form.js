@@ -1,0 +1,49 @@
+// <run-form>: changing the recipe changes the settings that nobody touched; the estimate follows the epochs.
+
+import { duration, sentence } from "lib/plot";
+
+class RunForm extends HTMLElement {
+  connectedCallback() {
+    this.addEventListener("input", this.#changed);
+    this.#show();
+  }
+
+  disconnectedCallback() {
+    this.removeEventListener("input", this.#changed);
+  }
+
+  get method() {
+    return this.querySelector("[name=method]:checked")?.value;
+  }
+
+  #changed = ({ target }) => {
+    if (target.name === "method") this.#fill();
+    else target.dataset.touched = "yes";
+    this.#show();
+  };
+
+  #fill() {
+    for (const input of this.querySelectorAll("[data-defaults]")) {
+      const value = JSON.parse(input.dataset.defaults)[this.method];
+      if (input.dataset.touched || value === undefined) continue;
+      if (input.type === "checkbox") input.checked = value;
+      else input.value = value ?? "";
+    }
+  }
+
+  #show() {
+    for (const field of this.querySelectorAll("[data-methods]")) {
+      const isKnown = !field.dataset.methods || field.dataset.methods.split(" ").includes(this.method);
+      field.hidden = !isKnown;
+      for (const input of field.querySelectorAll("input, select")) input.disabled = !isKnown;
+    }
+    const epochs = Number(this.querySelector("[name=epochs]")?.value) || 1;
+    for (const place of this.querySelectorAll("[data-epoch-s]"))
+      place.textContent = sentence(place.dataset.words, { time: duration(Math.max(5, Number(place.dataset.startS) + epochs * Number(place.dataset.epochS))) });
+    const chosen = this.querySelector("[name=method]:checked")?.closest("label")?.querySelector("[data-epoch-s]");
+    const total = this.querySelector("[data-estimate]");
+    if (total && chosen) total.textContent = chosen.textContent;
+  }
+}
+
+customElements.define("run-form", RunForm);

@@ -1,0 +1,110 @@
+// <run-live data-socket data-api data-key>: holds the run's one connection and hands on what comes: points to the
+// charts, words to the log, numbers to their places. When the run becomes something else it says "run-changed", and
+// the page fetches the server's drawing of it.
+
+import { Curve } from "lib/curve";
+import { Feed } from "lib/feed";
+import { sentence } from "lib/plot";
+
+const keyOf = ({ state, position, reason }) => [state, position ?? "", reason ?? ""].join("|");
+
+class RunLive extends HTMLElement {
+  curve = new Curve();
+  #heard = 0;
+
+  connectedCallback() {
+    this.key = this.dataset.key;
+    this.charts = [...this.querySelectorAll("loss-chart, metric-chart")];
+    this.log = this.querySelector("log-tail");
+    for (const chart of this.charts) {
+      this.curve.weights = new Map([...this.curve.weights, ...chart.curve.weights]);
+      chart.curve = this.curve;
+    }
+    this.feed = new Feed(this.dataset.socket, this.dataset.api);
+    this.feed.addEventListener("points", ({ detail }) => this.#points(detail));
+    this.feed.addEventListener("cut", ({ detail }) => this.#cut(detail.step));
+    this.feed.addEventListener("state", ({ detail }) => this.#state(detail));
+    this.feed.addEventListener("connection", ({ detail }) => this.#connection(detail.how));
+    this.#connection("connecting");
+    this.clock = setInterval(() => this.#age(), 1000);
+    this.feed.open();
+  }
+
+  disconnectedCallback() {
+    clearInterval(this.clock);
+    this.feed?.close();
+  }
+
+  #points({ points, log }) {
+    this.#heard = Date.now();
+    if (points?.length) {
+      this.curve.add(points);
+      for (const chart of this.charts) chart.changed();
+      this.querySelector("#waiting")?.replaceChildren();
+    }
+    this.log?.add(log);
+  }
+
+  #cut(step) {
+    this.curve.cut(step);
+    for (const chart of this.charts) chart.changed();
+  }
+
+  #state(facts) {
+    this.#heard = Date.now();
+    const key = keyOf(facts);
+    if (key !== this.key) {
+      this.key = key;
+      this.dispatchEvent(new CustomEvent("run-changed", { bubbles: true }));
+    }
+    this.dataset.state = facts.state;
+    for (const chart of this.charts) {
+      chart.toggleAttribute("data-active", ["starting", "running", "stopping"].includes(facts.state));
+      if (facts.steps && chart.dataset.steps !== String(facts.steps)) {
+        chart.dataset.steps = facts.steps;
+        chart.changed();
+      }
+    }
+    this.#numbers(facts);
+  }
+
+  #numbers({ step, steps, eta_s, tokens_per_s, progress, worker }) {
+    const ends = eta_s == null ? null : new Date(Date.now() + eta_s * 1000);
+    const count = (value) => Math.round(value).toLocaleString();
+    const shown = {
+      step: steps ? { step: count(step), steps: count(steps) } : null,
+      ends: ends && { time: ends.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" }) },
+      speed: tokens_per_s ? { speed: count(tokens_per_s) } : null,
+      caching: progress?.total ? { done: count(progress.done), total: count(progress.total) } : null,
+      worker: worker ? { worker } : null,
+    };
+    for (const place of this.querySelectorAll("[data-live]")) {
+      const values = shown[place.dataset.live];
+      if (values) place.textContent = sentence(place.dataset.words, values);
+    }
+    const bars = { steps: [step, steps], caching: [progress?.done, progress?.total] };
+    for (const bar of this.querySelectorAll("progress[data-bar]")) {
+      const [value, max] = bars[bar.dataset.bar];
+      if (max) Object.assign(bar, { max, value });
+    }
+  }
+
+  #connection(how) {
+    const place = this.querySelector("[data-connection]");
+    if (!place) return;
+    place.dataset.connection = how;
+    this.#age();
+  }
+
+  #age() {
+    const place = this.querySelector("[data-connection]");
+    if (!place) return;
+    const how = place.dataset.connection;
+    const seconds = Math.max(0, Math.round((Date.now() - this.#heard) / 1000));
+    const isSteady = (how === "live" || how === "polling") && this.#heard;
+    const words = isSteady ? sentence(place.dataset.updated, { seconds }) : place.dataset[how === "signed-out" ? "signedOut" : how] ?? "";
+    if (place.textContent !== words) place.textContent = words;
+  }
+}
+
+customElements.define("run-live", RunLive);

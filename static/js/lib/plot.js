@@ -1,0 +1,105 @@
+// What every chart shares: colours from the tokens, drawing once a frame and only when seen, saving as a file.
+
+import uPlot from "uplot";
+
+export { uPlot };
+
+export const token = (element, name) => getComputedStyle(element).getPropertyValue(name).trim();
+
+export const sentence = (words, values) => (words ?? "").replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+
+export const readable = (value) => {
+  if (value === null || value === undefined) return "–";
+  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
+  return value.toLocaleString(undefined, { maximumSignificantDigits: 4, minimumSignificantDigits: 3 });
+};
+
+export const duration = (seconds) => {
+  const whole = Math.round(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return h ? `${h} h ${m} min` : m ? `${m} min ${s} s` : `${s} s`;
+};
+
+export function save(name, blob) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** An element that holds one uPlot: subclasses say `build(width)` (a new plot), `fill(plot)` (data in) and `told()`. */
+export class Chart extends HTMLElement {
+  plot = null;
+  #isWanted = false;
+  #isSeen = false;
+  #frame = 0;
+
+  connectedCallback() {
+    this.#resize = new ResizeObserver(([{ contentRect }]) => {
+      if (this.plot && contentRect.width > 0) this.plot.setSize({ width: contentRect.width, height: this.plot.height });
+    });
+    this.#sight = new IntersectionObserver(([entry]) => {
+      this.#isSeen = entry.isIntersecting;
+      this.#ask();
+    });
+    this.#theme = new MutationObserver(() => this.rebuild());
+    this.#theme.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme", "class"] });
+    this.#dark = matchMedia("(prefers-color-scheme: dark)");
+    this.#dark.addEventListener("change", this.#repaint);
+    document.addEventListener("visibilitychange", this.#ask);
+    this.#sight.observe(this);
+    this.#resize.observe(this.canvas);
+    this.changed();
+  }
+
+  disconnectedCallback() {
+    for (const observer of [this.#resize, this.#sight, this.#theme]) observer?.disconnect();
+    this.#dark?.removeEventListener("change", this.#repaint);
+    document.removeEventListener("visibilitychange", this.#ask);
+    cancelAnimationFrame(this.#frame);
+    this.plot?.destroy();
+    this.plot = null;
+  }
+
+  #resize;
+  #sight;
+  #theme;
+  #dark;
+  #repaint = () => this.rebuild();
+  #ask = () => {
+    if (!this.#isWanted || !this.#isSeen || document.hidden || this.#frame) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#isWanted = false;
+      this.#draw();
+    });
+  };
+
+  /** The part of this element that the plot stands in. */
+  get canvas() {
+    return this;
+  }
+
+  /** There is something new to draw: at the next frame, if anybody can see it. */
+  changed() {
+    this.#isWanted = true;
+    this.#ask();
+  }
+
+  rebuild() {
+    this.plot?.destroy();
+    this.plot = null;
+    this.changed();
+  }
+
+  #draw() {
+    const width = this.canvas.clientWidth;
+    if (!width) return;
+    this.plot ??= this.build(width);
+    this.fill(this.plot);
+    this.told();
+  }
+
+  told() {}
+}
