@@ -1,0 +1,97 @@
+"""What was asked, and in which small groups it is answered."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from worker.nlp import TASKS
+from worker.weights import Unusable
+
+GROUP = 8  # texts in one forward pass
+SPREAD = 1.5  # the longest text of a group may be so many times its shortest: padding costs more than batching gains
+
+
+class Key(NamedTuple):
+    """What has to be warm for an answer."""
+
+    folder: str
+    task: str
+    untuned: bool
+
+
+@dataclass
+class Question:
+    id: str
+    key: Key
+    inputs: list[dict[str, str]]
+    parameters: dict[str, Any]
+    labels: tuple[str, ...]
+    many: bool  # asked with a list, so answered with a list
+    answers: dict[int, dict[str, Any]] = field(default_factory=dict)
+    asked: float = field(default_factory=time.monotonic)
+    asked_rows: int = 0  # how many of `inputs` were handed out
+
+    @classmethod
+    def read(cls, line: dict[str, Any]) -> Question:
+        """The question of one line. Raises Unusable with a sentence when it cannot be answered by anybody."""
+        inputs = line["inputs"]
+        many = isinstance(inputs, list)
+        key = Key(str(line["model"]), str(line["task"]), bool(line.get("untuned")))
+        if key.task not in TASKS:
+            raise Unusable(f"This version of Tunebench does not know the task {key.task!r}. Update the serve worker.")
+        question = cls(
+            str(line["id"]), key, inputs if many else [inputs], line.get("parameters") or {}, tuple(line.get("labels") or ()), many
+        )
+        if not question.inputs:
+            raise Unusable("There is no text to answer.")
+        for row in question.inputs:
+            for part in TASKS[key.task].inputs:
+                if len(str(row.get(part.name, ""))) > part.most_chars:
+                    raise Unusable(f"{part.label} is too long: at most {part.most_chars:,} characters.")
+        return question
+
+    @property
+    def is_answered(self) -> bool:
+        return len(self.answers) == len(self.inputs)
+
+    def to_wire(self) -> dict[str, Any]:
+        answers = [self.answers[number] for number in range(len(self.inputs))]
+        ms = (time.monotonic() - self.asked) * 1000
+        return {"id": self.id, "type": "answer", "answer": answers if self.many else answers[0], "ms": round(ms, 2)}
+
+
+class Row(NamedTuple):
+    """One text of a question."""
+
+    question: Question
+    number: int
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        return self.question.inputs[self.number]
+
+    @property
+    def length(self) -> int:
+        return sum(map(len, self.inputs.values()))
+
+    @property
+    def kind(self) -> tuple[Key, tuple[str, ...], str]:
+        """Rows of one kind may share a forward pass."""
+        question = self.question
+        return question.key, question.labels, json.dumps(question.parameters, sort_keys=True)
+
+
+def groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """`rows` in groups of one kind and like length, short ones first."""
+    group: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row.kind, row.length)):
+        if group and (row.kind != group[0].kind or len(group) == GROUP or row.length > SPREAD * group[0].length + 16):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
