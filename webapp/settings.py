@@ -70,6 +70,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "webapp.api.door.ProblemMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -118,6 +119,10 @@ UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=2 * 1024**3)  # bytes in one data
 UPLOAD_CHUNK = 8 * 1024**2  # bytes in one tus PATCH
 FORM_LIMIT = 64 * 1024**2  # bytes in one multipart API upload
 BODY_LIMIT = 1024**2  # bytes in any other request body
+MODEL_LIMIT = env.int("MODEL_LIMIT", default=10 * 1024**3)  # bytes of a model fetched from the hub
+SERVE_MEMORY = env.int("SERVE_MEMORY", default=2 * 1024**3)  # bytes of weights that one serve worker keeps warm
+SERVE_DEVICE = env.str("SERVE_DEVICE", default="cpu")  # cpu | cuda | auto
+ASK_LIMIT = env.int("ASK_LIMIT", default=200)  # questions that may wait for the serve workers, then 429
 DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_LIMIT
 
 # --- Work: leases and clocks (seconds), docs/operations.md explains them ------------------------------------------------
