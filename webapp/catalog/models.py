@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
 
+from webapp import queue
+from webapp.catalog.starters import STARTERS
 from webapp.ids import uuid7
+from webapp.people.access import WRITE, Actor
 from webapp.people.models import Team, TeamQuerySet, User
+from webapp.work.models import WorkItem
+from worker.spec import SpecError
+from worker.weights import Unusable, Weights, look
+
+log = logging.getLogger(__name__)
+HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+CARD_LIMIT = 64 * 1024  # bytes of a model card that a page shows
 
 
 class ModelQuerySet(TeamQuerySet):
@@ -18,13 +34,20 @@ class ModelQuerySet(TeamQuerySet):
         """Those of the actor's teams, and those that belong to everybody (team is null)."""
         return self.filter(Q(team__in=actor.team_ids) | Q(team=None))
 
+    def present(self) -> ModelQuerySet:
+        return self.filter(deleted_at=None)
+
     def trainable(self, task: str | None = None) -> ModelQuerySet:
-        return self.filter(is_trainable=True, state=ModelVersion.State.READY, deleted_at=None)
+        return self.present().filter(is_trainable=True, state=ModelVersion.State.READY)
 
     def answering(self, task: str | None = None) -> ModelQuerySet:
         """Those that can be asked something."""
-        found = self.exclude(task="").filter(state=ModelVersion.State.READY, deleted_at=None)
+        found = self.present().filter(state=ModelVersion.State.READY).exclude(task="")
         return found.filter(task=task) if task else found
+
+    def listed(self) -> ModelQuerySet:
+        """With everything that a list shows."""
+        return self.select_related("created_by", "parent", "run")
 
 
 class ModelVersion(models.Model):
@@ -48,7 +71,8 @@ class ModelVersion(models.Model):
     kind = models.CharField(max_length=10, choices=Kind.choices)
     state = models.CharField(max_length=10, choices=State.choices, default=State.READY)
     reason = models.TextField(blank=True)
-    source = models.CharField(max_length=500, blank=True)  # hub id, or where it came from
+    progress: Any = models.JSONField(default=dict)  # {"done", "total"} bytes while it is fetched
+    source = models.CharField(max_length=500, blank=True)  # hub id (with @commit once it is known), or where it came from
     folder = models.CharField(max_length=500)  # absolute, or below settings.FILES
     task = models.CharField(max_length=40, blank=True)  # empty: a base that answers nothing yet
     labels: Any = models.JSONField(default=list)
@@ -64,9 +88,183 @@ class ModelVersion(models.Model):
 
     objects = ModelQuerySet.as_manager()
 
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source"], condition=Q(kind="starter"), name="one_starter_per_source")]
+        indexes = [models.Index(fields=["team", "-id"])]
+
     def __str__(self) -> str:
         return self.name
 
+    # --- how one comes to be ---
+    @classmethod
+    def register_starters(cls) -> None:
+        """The models that come with the installation, for every team. Any number may call this at once."""
+        for starter in STARTERS:
+            if folder := starter.folder():
+                try:
+                    facts = fields_of(look(folder))
+                except Unusable as refusal:
+                    log.warning("the starter %s is left out: %s", starter.name, refusal)
+                    continue
+                facts |= {"folder": str(folder), "name": starter.name, "licence": starter.licence, "languages": list(starter.languages)}
+                cls.objects.update_or_create(kind=cls.Kind.STARTER, source=starter.source, defaults=facts)
+
+    @classmethod
+    def trained(
+        cls,
+        team: Team,
+        created_by: User | None,
+        name: str,
+        folder: Path | str,
+        task: str,
+        labels: Iterable[str],
+        parent: ModelVersion,
+        metrics: dict[str, Any],
+        bytes: int,
+        manifest_sha256: str,
+    ) -> ModelVersion:
+        """What a run made, in `folder`. A second call for the same folder gives the same model."""
+        place = Path(folder)
+        place = place.relative_to(settings.FILES) if place.is_relative_to(settings.FILES) else place
+        facts = fields_of(look(Path(settings.FILES) / place)) | {
+            "created_by": created_by,
+            "name": name[:200],
+            "task": task,
+            "labels": list(labels),
+            "parent": parent,
+            "metrics": metrics,
+            "bytes": bytes,
+            "licence": parent.licence,
+            "languages": parent.languages,
+            "manifest_sha256": manifest_sha256,
+        }
+        return cls.objects.get_or_create(team=team, kind=cls.Kind.RUN, folder=str(place), defaults=facts)[0]
+
+    @classmethod
+    def add_folder(cls, actor: Actor, path: str) -> ModelVersion:
+        """A model in a folder that an administrator allowed (TUNEBENCH_MODEL_DIRS). Raises SpecError with a sentence."""
+        actor.require(WRITE, actor.team_id)
+        folder = Path(path.strip()).resolve() if path.strip() and "\0" not in path else Path("/")
+        if not (is_allowed(folder) and folder.is_dir() and all(is_allowed(file.resolve()) for file in folder.iterdir())):
+            raise SpecError("folder", _("Only folders inside those that an administrator allowed (TUNEBENCH_MODEL_DIRS) can be added."))
+        try:
+            facts = fields_of(look(folder))
+        except Unusable as refusal:
+            raise SpecError("folder", str(refusal)) from None
+        facts |= {"name": folder.name[:200], "created_by": actor.user, "source": str(folder)[:500]}
+        return cls.objects.get_or_create(team_id=actor.team_id, kind=cls.Kind.FOLDER, folder=str(folder), deleted_at=None, defaults=facts)[
+            0
+        ]
+
+    @classmethod
+    def add_hub(cls, actor: Actor, name: str) -> ModelVersion:
+        """A model of the hub, called "organisation/name": a data worker fetches it. Raises SpecError with a sentence."""
+        actor.require(WRITE, actor.team_id)
+        name = name.strip()
+        if not HUB_ID.fullmatch(name) or ".." in name or "--" in name:
+            raise SpecError("hub", _("A model of the hub is called organisation/name, for example google-bert/bert-base-uncased."))
+        wanted = Q(source=name) | Q(source__startswith=f"{name}@")
+        here = cls.objects.present().filter(wanted, team=actor.team_id, kind=cls.Kind.HUB)
+        if found := here.exclude(state=cls.State.FAILED).first():
+            return found
+        with transaction.atomic():
+            model = cls(team_id=actor.team_id, created_by=actor.user, name=name.split("/")[-1], kind=cls.Kind.HUB, source=name)
+            model.state = cls.State.FETCHING
+            model.folder = f"models/{model.pk}"
+            model.save(force_insert=True)
+            model._queue_fetching()
+        return model
+
+    def fetch_again(self) -> bool:
+        """Queue another attempt at a model that could not be fetched. False when there is nothing to repeat."""
+        failed = ModelVersion.objects.filter(pk=self.pk, kind=self.Kind.HUB, state=self.State.FAILED, deleted_at=None)
+        with transaction.atomic():
+            if not failed.update(state=self.State.FETCHING, reason="", progress={}):
+                return False
+            self._queue_fetching()
+        self.refresh_from_db()
+        return True
+
+    def _queue_fetching(self) -> None:
+        WorkItem.objects.create(kind="fetch_model", subject=self.pk)
+        queue.ring_on_commit(queue.DATA)
+
+    # --- how one goes ---
+    def delete_softly(self) -> bool:
+        """Take it off every list; its files stay, so that it can come back. False when it was gone already."""
+        return self._stamp(deleted_at=now(), was=Q(deleted_at=None))
+
+    def restore(self) -> bool:
+        return self._stamp(deleted_at=None, was=~Q(deleted_at=None))
+
+    def _stamp(self, deleted_at: Any, was: Q) -> bool:
+        won = ModelVersion.objects.filter(was, pk=self.pk).update(deleted_at=deleted_at)
+        self.deleted_at = deleted_at
+        return bool(won)
+
+    # --- what is asked of one ---
     @property
     def path(self) -> Path:
         return settings.FILES / self.folder  # an absolute folder wins over the left side
+
+    @property
+    def is_answering(self) -> bool:
+        return bool(self.task) and self.state == self.State.READY and self.deleted_at is None
+
+    @property
+    def card(self) -> str:
+        """The model card as it was written; it is shown as text."""
+        try:
+            with (self.path / "README.md").open("rb") as file:
+                return file.read(CARD_LIMIT).decode(errors="replace")
+        except OSError:
+            return ""
+
+    @property
+    def run_id(self) -> UUID | None:
+        """The run that made it."""
+        return self.run.pk if hasattr(self, "run") else None
+
+    @property
+    def percent(self) -> int:
+        """How much of it has been fetched."""
+        return round(100 * self.progress["done"] / self.progress["total"]) if self.progress.get("total") else 0
+
+    def facts(self) -> dict[str, Any]:
+        """What the API and the pages say about a model."""
+        return {
+            "id": str(self.pk),
+            "name": self.name,
+            "kind": self.kind,
+            "state": self.state,
+            "reason": self.reason,
+            "progress": self.progress,
+            "source": self.source,
+            "task": self.task,
+            "labels": self.labels,
+            "trainable": self.is_trainable and self.state == self.State.READY,
+            "run": str(self.run_id) if self.run_id else None,
+            "base": {"id": str(self.parent.pk), "name": self.parent.name} if self.parent else None,
+            "metrics": self.metrics,
+            "family": self.family,
+            "parameters": self.parameters,
+            "bytes": self.bytes,
+            "licence": self.licence,
+            "languages": self.languages,
+            "created_by": self.created_by.username if self.created_by else None,
+            "created_at": self.created_at.isoformat(),
+        }
+
+
+def fields_of(weights: Weights) -> dict[str, Any]:
+    return {"family": weights.family[:60], "parameters": weights.parameters, "bytes": weights.bytes}
+
+
+def is_allowed(path: Path) -> bool:
+    return any(path.is_relative_to(allowed) for allowed in settings.MODEL_DIRS)
+
+
+def offered_folders(most: int = 100) -> list[str]:
+    """Model folders inside those that an administrator allowed, for the form."""
+    found = (config.parent for allowed in settings.MODEL_DIRS for config in sorted(allowed.glob("*/config.json")))
+    return [str(folder) for folder, _number in zip(found, range(most), strict=False)]
