@@ -1,6 +1,10 @@
-"""What people can do, as a list. API under /api/v1/, sockets in routing.py."""
+"""What people can do, as a list. The API is under /api/v1/, sockets are in routing.py."""
+
+from importlib.util import find_spec
 
 from django.urls import include, path
+
+from webapp.api.app import api
 
 urlpatterns = [
     path("", include("webapp.home.urls")),
@@ -8,8 +12,9 @@ urlpatterns = [
     path("datasets/", include("webapp.datasets.urls")),
     path("models/", include("webapp.catalog.urls")),
     path("runs/", include("webapp.runs.urls")),
+    *([path("workers/", include("webapp.work.urls"))] if find_spec("webapp.work.urls") else []),
     path("playground/", include("webapp.playground.urls")),
-    path("accounts/", include("allauth.account.urls")),
-    path("accounts/mfa/", include("allauth.mfa.urls")),
+    path("accounts/", include("webapp.people.allauth_urls")),
+    path("api/v1/", api.urls),
     path("i18n/", include("django.conf.urls.i18n")),
 ]

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from django.db.models import Model, QuerySet
 from django.http import Http404
+from django.utils.translation import gettext as _
 
-from webapp.people.models import Role, User
+from webapp.people.models import ApiToken, Role, User
 
 READ, WRITE, MANAGE = "read", "write", "manage"
 ACTS_OF = {Role.VIEWER: {READ}, Role.EDITOR: {READ, WRITE}, Role.OWNER: {READ, WRITE, MANAGE}}
@@ -36,8 +37,10 @@ class Actor:
         return act in self.scopes and team_id in self.roles and act in ACTS_OF[Role(self.roles[team_id])]
 
     def require(self, act: str, team_id: UUID | None) -> None:
+        if act not in self.scopes:
+            raise Denied(_("This token may only read. Make one that may also write on your account page."))
         if not self.may(act, team_id):
-            raise Denied("Your role does not allow this. An owner of the team can change your role.")
+            raise Denied(_("Your role does not allow this. An owner of the team can change your role."))
 
 
 def actor_of(user: User, team_id: UUID | str | None = None) -> Actor:
@@ -45,6 +48,14 @@ def actor_of(user: User, team_id: UUID | str | None = None) -> Actor:
     roles = dict(user.memberships.order_by("created_at").values_list("team_id", "role"))
     chosen = next((t for t in roles if str(t) == str(team_id)), next(iter(roles), None))
     return Actor(user, roles, team_id=chosen)
+
+
+def holder_of(token: ApiToken) -> Actor:
+    """The actor that a token is: its user, narrowed to the token's scopes and, if it names one, to its team."""
+    actor = actor_of(token.user, token.team_id)
+    roles = {team: role for team, role in actor.roles.items() if token.team_id in (None, team)}
+    team_id = actor.team_id if actor.team_id in roles else None
+    return Actor(token.user, roles, scopes=frozenset(token.scopes), team_id=team_id)
 
 
 def find(actor: Actor, things: QuerySet[Any] | type[Model], pk: Any, act: str = READ) -> Any:

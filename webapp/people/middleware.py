@@ -1,20 +1,45 @@
-"""Puts `request.actor` on every request of a signed-in person; the team they work in is kept in the session."""
+"""Puts `request.actor` on every request: the person of the session, or on the API's paths the person of a token."""
 
 from collections.abc import Callable
+from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
-from django.utils.functional import SimpleLazyObject
+from django.shortcuts import render
 
-from webapp.people.access import actor_of
+from webapp.people.access import Denied, actor_of, holder_of
+from webapp.people.models import ApiToken
+
+TOKEN_PATHS = ("/api/", "/datasets/uploads/")  # a token opens no page: it cannot make tokens or change a password
 
 
 class ActorMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.actor = None  # type: ignore[attr-defined]
-        if request.user.is_authenticated:
-            user, team = request.user, request.session.get("team")
-            request.actor = SimpleLazyObject(lambda: actor_of(user, team))  # type: ignore[attr-defined]
+    def __call__(self, request: Any) -> HttpResponse:
+        request.actor = request.token = None
+        if "Authorization" in request.headers and request.path.startswith(TOKEN_PATHS):
+            self.admit(request)
+        elif request.user.is_authenticated:
+            request.actor = actor_of(request.user, request.session.get("team"))
         return self.get_response(request)
+
+    def admit(self, request: Any) -> None:
+        """Who sends a token is nobody else: the cookie does not count beside it, nor does it need a CSRF token."""
+        scheme, _, secret = request.headers["Authorization"].partition(" ")
+        token = ApiToken.objects.holding(secret.strip()) if scheme.lower() == "bearer" else None
+        user = token.user if token else AnonymousUser()
+
+        async def auser() -> Any:
+            return user
+
+        request.user, request.auser = user, auser
+        if token:
+            request.token, request.actor = token, holder_of(token)
+            request._dont_enforce_csrf_checks = True
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, Denied):
+            return render(request, "403.html", {"reason": str(error)}, status=403)
+        return None
