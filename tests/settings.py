@@ -3,7 +3,9 @@
 import os
 import tempfile
 
-os.environ.setdefault("TUNEBENCH_HOME", tempfile.mkdtemp(prefix="tb-"))
+worker = os.environ.get("PYTEST_XDIST_WORKER", "")  # with pytest -n each worker has a home of its own, its children share it
+if "TUNEBENCH_HOME" not in os.environ or os.environ.get("TEST_HOME_OF", "") != worker:
+    os.environ |= {"TUNEBENCH_HOME": tempfile.mkdtemp(prefix="tb-"), "TEST_HOME_OF": worker}
 os.environ.setdefault("LEASE_TTL", "6")
 os.environ.setdefault("LEASE_RENEW", "1")
 os.environ.setdefault("LEASE_GRACE", "1")

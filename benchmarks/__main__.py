@@ -1,0 +1,53 @@
+"""`make bench`: ours beside the alternatives, as ratios measured in one run. `make bench ARGS="live"` takes one part."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = {
+    "training": "Full against the transformers Trainer on 512 rows, three interleaved rounds",
+    "live": "one reader hub against Channels group_send, 200 viewers",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; without a name: all")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"there is no part called {unknown.pop()}")
+    home = Path(os.environ.get("TUNEBENCH_HOME", ROOT / "var")).resolve()
+    with tempfile.TemporaryDirectory(prefix="tb-bench-") as scratch:
+        os.environ["TUNEBENCH_HOME"] = scratch  # never the home that people use
+        rows = [row for part in options.parts or PARTS for row in measure(part)]
+    print(table(rows))
+    print(f"\nWritten to {write(rows, home / 'benchmarks')}")
+
+
+def measure(part: str) -> list[dict]:
+    print(f"{part}: {PARTS[part]} ...", flush=True)
+    return importlib.import_module(f"benchmarks.{part}").run()
+
+
+def table(rows: list[dict]) -> str:
+    lines = [f"{'':<52}{'ours':>12}{'theirs':>12}  {'unit':<14}{'ratio':>8}"]
+    lines += [f"{r['name']:<52}{r['ours']:>12.4g}{r['theirs']:>12.4g}  {r['unit']:<14}{r['ratio']:>7.2f}x" for r in rows]
+    return "\n".join(lines)
+
+
+def write(rows: list[dict], folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+if __name__ == "__main__":
+    main()
