@@ -48,6 +48,13 @@ document.addEventListener("keydown", event => {
     menu.querySelector("summary").focus()
   }
 })
+// Times are said roughly ("3 hours ago"); on hover exactly, in the reader's own zone.
+function date(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) time.title = new Date(time.dateTime).toLocaleString()
+}
+date(document)
+document.addEventListener("htmx:load", event => date(event.detail.elt))
+
 for (const line of document.querySelectorAll("[data-toast]:not(.bad)")) fade(line)
 
 document.addEventListener("htmx:configRequest", event => {

@@ -1,11 +1,16 @@
 """What the shell around every page needs: the theme, where we are, and the import map."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.http import HttpRequest
 from django.template import Library
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
 
 register = Library()
 VENDOR = {"uplot": "vendor/uPlot.esm.js", "tus": "vendor/tus.js"}  # static/package.json brings them
@@ -27,9 +32,19 @@ def here(request: HttpRequest | None, path: str) -> str | SafeString:
 
 
 @register.filter
-def modules(_: str) -> list[tuple[str, str]]:
+def modules(_nothing: str) -> list[tuple[str, str]]:
     """The import map: our js/lib by name, and what others made. A vendor file not fetched yet is left out."""
     root = settings.ROOT / "static"
     own = {f"lib/{path.stem}": f"js/lib/{path.name}" for path in sorted((root / "js/lib").glob("*.js"))}
     fetched = {name: path for name, path in VENDOR.items() if (root / path).exists()}
     return [(name, static(path)) for name, path in (own | fetched).items()]
+
+
+@register.simple_tag
+def when(moment: datetime | None) -> str | SafeString:
+    """As "3 hours ago"; the exact time stands in `datetime`, and shell.js shows it on hover in the reader's own zone."""
+    if moment is None:
+        return ""
+    age = now() - moment
+    words = _("just now") if age.total_seconds() < 60 else _("%(span)s ago") % {"span": timesince(moment, depth=1)}
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), words)
