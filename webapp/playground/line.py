@@ -1,0 +1,34 @@
+"""The line in which questions wait for a serve worker: one Redis stream, read by a consumer group."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+STREAM = "predict"
+GROUP = "serve"
+
+
+@cache
+def line() -> redis.Redis:
+    """This process's connections to Redis."""
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=5, decode_responses=True)
+
+
+def waiting() -> int:
+    """How many questions wait or are being answered: the relay takes an entry away when it is done."""
+    return int(line().xlen(STREAM))
+
+
+def join(prediction: UUID) -> None:
+    line().xadd(STREAM, {"prediction": str(prediction)})
+
+
+def said(stream: str) -> list[dict[str, Any]]:
+    """The frames that `stream` still holds, oldest first."""
+    return [json.loads(fields["frame"]) for _id, fields in line().xrange(stream) if "frame" in fields]

@@ -1,0 +1,93 @@
+"""The serving process as its relay sees it: started, told by lines, heard by a thread, ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("worker.relay")
+ROOT = Path(__file__).resolve().parent.parent.parent
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "TMPDIR", "OMP_NUM_THREADS")
+
+
+def environment(memory: int, device: str) -> dict[str, str]:
+    """What the process may know: no secrets, no way to the database, no hub."""
+    kept = {"OMP_NUM_THREADS": "1"} | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return kept | {
+        "SERVE_MEMORY": str(memory),
+        "SERVE_DEVICE": device,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }
+
+
+class Serving:
+    """One serving process. Start it in a thread that lives as long as the relay: the process dies with that thread."""
+
+    def __init__(self, hear: Callable[[dict[str, Any]], None], memory: int, device: str) -> None:
+        self.hear = hear
+        self.patient_until = math.inf  # a clock; what is silent beyond it, though it was asked, is stuck
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "worker.serving"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(memory, device),
+            cwd=ROOT,
+            encoding="utf-8",
+            process_group=0,  # a terminal's Ctrl-C is the relay's to act on
+        )
+        self.began = time.monotonic()
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
+
+    def tell(self, question: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        try:
+            print(json.dumps(question, ensure_ascii=False), file=self.process.stdin, flush=True)
+        except (BrokenPipeError, ValueError):
+            log.warning("the serving process is gone; who asked will be told")
+
+    def listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                self.hear(json.loads(line))
+            except Exception:
+                log.exception("could not act on %.200r", line)
+
+    @property
+    def is_gone(self) -> bool:
+        return self.process.poll() is not None
+
+    def be_patient(self, seconds: float) -> None:
+        later = time.monotonic() + seconds
+        self.patient_until = later if self.patient_until == math.inf else max(self.patient_until, later)
+
+    def be_idle(self) -> None:
+        self.patient_until = math.inf
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.thread.join(5)
+
+    def end(self, timeout_s: float) -> None:
+        """Close its input, so that it leaves by itself; insist when it does not."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+            self.process.wait(timeout_s)
+        except (OSError, subprocess.TimeoutExpired):
+            self.kill()
+        self.thread.join(5)
