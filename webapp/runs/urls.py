@@ -1,3 +1,16 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from webapp.runs import views
+
+app_name = "runs"
+urlpatterns = [
+    path("", views.runs, name="list"),
+    path("new/", views.new, name="new"),
+    path("<uuid:pk>/", views.page, name="page"),
+    path("<uuid:pk>/standing/", views.standing, name="standing"),
+    path("<uuid:pk>/cancellation/", views.cancellation, name="cancellation"),
+    path("<uuid:pk>/completion/", views.completion, name="completion"),
+    path("<uuid:pk>/name/", views.name, name="name"),
+    path("<uuid:pk>/deletion/", views.deletion, name="deletion"),
+    path("<uuid:pk>/restoration/", views.restoration, name="restoration"),
+]

@@ -17,10 +17,18 @@ class RunForm extends HTMLElement {
   }
 
   #changed = ({ target }) => {
+    if (target.matches("[data-reload]")) return this.#reload();
     if (target.name === "method") this.#fill();
     else target.dataset.touched = "yes";
-    this.#show();
+    return this.#show();
   };
+
+  /** Another version or base: labels, limits and estimates are the server's to say. */
+  #reload() {
+    const chosen = new URLSearchParams();
+    for (const name of ["version", "base", "method"]) chosen.set(name, this.querySelector(`[name=${name}]${name === "method" ? ":checked" : ""}`).value);
+    location.search = chosen;
+  }
 
   #fill() {
     for (const input of this.querySelectorAll("[data-defaults]")) {

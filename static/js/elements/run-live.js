@@ -25,15 +25,23 @@ class RunLive extends HTMLElement {
     this.feed.addEventListener("cut", ({ detail }) => this.#cut(detail.step));
     this.feed.addEventListener("state", ({ detail }) => this.#state(detail));
     this.feed.addEventListener("connection", ({ detail }) => this.#connection(detail.how));
+    this.addEventListener("click", this.#press);
     this.#connection("connecting");
     this.clock = setInterval(() => this.#age(), 1000);
     this.feed.open();
   }
 
   disconnectedCallback() {
+    this.removeEventListener("click", this.#press);
     clearInterval(this.clock);
     this.feed?.close();
   }
+
+  #press = ({ target }) => {
+    const dialog = target.closest("[data-opens]")?.dataset.opens;
+    if (dialog) document.getElementById(dialog).showModal();
+    if (target.closest('a[href="#log"]')) this.querySelector("tab-group")?.open(this.querySelector("[data-tab=log]"));
+  };
 
   #points({ points, log }) {
     this.#heard = Date.now();

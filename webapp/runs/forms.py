@@ -1,0 +1,138 @@
+"""What a person decides before a run: what, from what, how. The task says which settings there are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from webapp.catalog.models import ModelVersion
+from webapp.datasets.models import DatasetVersion
+from webapp.people.access import Actor
+from webapp.runs.models import Run
+from webapp.runs.templatetags.runs import plain
+from worker.nlp import TASKS, Task
+from worker.spec import Setting, SpecError
+
+
+class RunForm(forms.Form):
+    """Bound fields are called as Run.submit calls them, so that its SpecError finds its place."""
+
+    version = forms.ModelChoiceField(
+        DatasetVersion.objects.none(), error_messages={"required": gettext_lazy("Choose the rows to learn from.")}
+    )
+    base = forms.ModelChoiceField(ModelVersion.objects.none(), error_messages={"required": gettext_lazy("Choose a base model.")})
+    method = forms.ChoiceField()
+    name = forms.CharField(max_length=200, required=False)
+
+    def __init__(self, actor: Actor, *args: Any, version: DatasetVersion | None, start: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.actor, self.chosen = actor, version
+        self.task: Task = TASKS[version.task if version else next(iter(TASKS))]
+        self.advice = self.task.advice({label["name"]: label["rows"] for label in version.labels}) if version else {}
+        self.fields["version"].queryset = versions_for(actor)  # type: ignore[attr-defined]
+        self.fields["base"].queryset = bases_for(actor, self.task.slug)  # type: ignore[attr-defined]
+        self.fields["method"].choices = [(m, title) for m, title, _about in self.task.methods]  # type: ignore[attr-defined]
+        first = self.fields["base"].queryset.first()  # type: ignore[attr-defined]
+        chosen = {"version": version, "base": first, "method": self.task.methods[0][0], **start}
+        self.initial = {**chosen, **self.initial}
+        for setting in self.task.settings:
+            self.fields[setting.name] = self.field_of(setting)
+
+    @property
+    def method_now(self) -> str:
+        return str(self["method"].value() or self.task.methods[0][0])
+
+    def field_of(self, setting: Setting) -> forms.Field:
+        value = self.initial.get(setting.name, self.suggested(setting, self.method_now))
+        defaults = {m: as_written(self.suggested(setting, m)) for m, _title, _about in self.task.methods}
+        attributes = {"data-defaults": json.dumps(defaults), "aria-describedby": f"help-{setting.name}"}
+        if setting.name in self.initial:
+            attributes["data-touched"] = "yes"
+        if setting.kind == "bool":
+            widget: forms.Widget = forms.CheckboxInput(attributes)
+        elif setting.kind == "choice":
+            widget = forms.Select(attributes, choices=setting.choices)
+        else:
+            widget = forms.TextInput({**attributes, "inputmode": "decimal", "autocomplete": "off"})
+        initial = value if setting.kind == "bool" else as_written(value)
+        return forms.Field(widget=widget, label=setting.label, initial=initial, required=False)
+
+    def suggested(self, setting: Setting, method: str) -> Any:
+        """What the labels of this version ask for, else the default of the recipe."""
+        return self.advice[setting.name][0] if setting.name in self.advice else setting.default_for(method)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        method = cleaned.get("method", self.method_now)
+        self.settings: dict[str, Any] = {}
+        for setting in self.task.settings:
+            if setting.methods and method not in setting.methods:
+                continue
+            value = cleaned.get(setting.name)
+            try:
+                self.settings[setting.name] = setting.read(setting.default_for(method) if value in (None, "") else value)
+            except SpecError as error:
+                self.add_error(setting.name, str(error))
+        return cleaned
+
+    def submit(self) -> Run | None:
+        """The run, in line; or None, and the reason stands at its field."""
+        given = self.cleaned_data
+        try:
+            return Run.submit(  # type: ignore[no-any-return]
+                self.actor, given["version"], given["base"], given["method"], self.settings, name=given["name"]
+            )
+        except SpecError as error:
+            self.add_error(error.field if error.field in self.fields else None, str(error))
+            return None
+
+    def drawn(self, is_advanced: bool) -> list[dict[str, Any]]:
+        """The settings as the page draws them."""
+        return [
+            {
+                "setting": setting,
+                "field": self[setting.name],
+                "methods": " ".join(setting.methods),
+                "limits": limits(setting),
+                "default": as_written(setting.default_for(self.method_now)),
+                "reason": self.advice.get(setting.name, (None, ""))[1],
+            }
+            for setting in self.task.settings
+            if setting.advanced is is_advanced
+        ]
+
+    @property
+    def plain_settings(self) -> list[dict[str, Any]]:
+        return self.drawn(is_advanced=False)
+
+    @property
+    def advanced_settings(self) -> list[dict[str, Any]]:
+        return self.drawn(is_advanced=True)
+
+    @property
+    def has_advanced_errors(self) -> bool:
+        return any(one["field"].errors for one in self.advanced_settings)
+
+
+def as_written(value: Any) -> Any:
+    return value if isinstance(value, bool) else "" if value is None else plain(value) if isinstance(value, float) else str(value)
+
+
+def limits(setting: Setting) -> str:
+    if setting.least is None or setting.most is None:
+        return ""
+    return _("%(least)s to %(most)s") % {"least": f"{setting.least:g}", "most": f"{setting.most:g}"}
+
+
+def versions_for(actor: Actor) -> Any:
+    ready = DatasetVersion.objects.visible_to(actor).filter(team_id=actor.team_id, dataset__deleted_at=None, task__in=TASKS)
+    return ready.select_related("dataset").order_by("-created_at")
+
+
+def bases_for(actor: Actor, task: str) -> Any:
+    """What can be trained on: the small starters first, then the team's own."""
+    return ModelVersion.objects.visible_to(actor).trainable(task).order_by("-team_id", "parameters", "name")

@@ -1,0 +1,127 @@
+"""How runs speak: states, spans of time, scores and counts as words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.template import Library
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from worker.nlp import TASKS
+
+register = Library()
+
+STATES = {
+    "queued": (gettext_lazy("In line"), "warn"),
+    "starting": (gettext_lazy("Starting"), "live"),
+    "running": (gettext_lazy("Running"), "live"),
+    "finalizing": (gettext_lazy("Scoring"), "live"),
+    "retry_wait": (gettext_lazy("Will try again"), "warn"),
+    "paused": (gettext_lazy("Paused"), "warn"),
+    "stopping": (gettext_lazy("Stopping"), "warn"),
+    "succeeded": (gettext_lazy("Done"), "good"),
+    "failed": (gettext_lazy("Failed"), "bad"),
+    "cancelled": (gettext_lazy("Cancelled"), ""),
+}
+BASELINES = {
+    "majority": gettext_lazy("Majority class"),
+    "tfidf_word": gettext_lazy("TF-IDF words + logistic regression"),
+    "tfidf_char": gettext_lazy("TF-IDF characters + logistic regression"),
+}
+OUTCOMES = {
+    "succeeded": gettext_lazy("Finished"),
+    "cancelled": gettext_lazy("Cancelled"),
+    "paused": gettext_lazy("Paused"),
+    "drained": gettext_lazy("The worker left in order; the run went on elsewhere"),
+    "disk_full": gettext_lazy("The disk was full"),
+    "out_of_memory": gettext_lazy("Out of memory; the batch was halved"),
+    "user_data": gettext_lazy("The rows or settings cannot be trained on"),
+    "unsafe_model": gettext_lazy("The base model is not safe to load"),
+    "stalled": gettext_lazy("The trainer hung and was stopped"),
+    "start_timeout": gettext_lazy("The trainer did not start in time"),
+    "lost": gettext_lazy("The worker was lost"),
+    "crash": gettext_lazy("The trainer ended unexpectedly"),
+}
+
+
+@register.filter
+def state_word(state: str) -> str:
+    return str(STATES[state][0])
+
+
+@register.filter
+def state_tone(state: str) -> str:
+    return STATES[state][1]
+
+
+@register.filter
+def outcome_word(outcome: str) -> str:
+    return str(OUTCOMES.get(outcome, outcome))
+
+
+@register.filter
+def baseline_word(name: str) -> str:
+    return str(BASELINES.get(name, name))
+
+
+@register.filter
+def count(number: Any) -> str:
+    return f"{int(number or 0):,}"
+
+
+@register.filter
+def percent(share: Any) -> str:
+    """A share of one as a number of hundred with one place: 75.3."""
+    return "–" if share is None else f"{float(share) * 100:.1f}"
+
+
+@register.filter
+def span(seconds: Any) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return "–"
+    left = max(0, round(float(seconds)))
+    if left < 60:
+        return ngettext("%(n)d s", "%(n)d s", left) % {"n": left}
+    if left < 3600:
+        return _("%(m)d min %(s)d s") % {"m": left // 60, "s": left % 60} if left < 600 else _("%(m)d min") % {"m": round(left / 60)}
+    return _("%(h)d h %(m)d min") % {"h": left // 3600, "m": left % 3600 // 60}
+
+
+@register.filter
+def until(start: datetime | None, end: datetime | None) -> str:
+    return span((end - start).total_seconds()) if start and end else "–"
+
+
+@register.filter
+def size(parameters: int) -> str:
+    """A count of weights: 22.7 M."""
+    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.1f} M"
+
+
+@register.filter
+def plain(value: Any) -> str:
+    """A setting as people write it: 5e-5, 0.06, 32."""
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, float):
+        return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 0.001 else f"{value:g}"
+    return "–" if value is None or value == "" else str(value)
+
+
+@register.filter
+def unlocalised(number: float) -> str:
+    """For scripts: a decimal point in every language."""
+    return f"{number:.4f}"
+
+
+@register.filter
+def recipe(method: str, task: str) -> str:
+    return next((title for name, title, _about in TASKS[task].methods if name == method), method)
+
+
+@register.filter
+def words(text: str) -> list[str]:
+    return text.split()

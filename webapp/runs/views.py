@@ -1,0 +1,171 @@
+"""The pages of runs: find through the one door, call one verb, draw."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from webapp.people.access import READ, WRITE, find
+from webapp.runs.forms import RunForm, versions_for
+from webapp.runs.models import Run
+from webapp.runs.pace import pace
+from webapp.runs.scores import Standing
+from worker.nlp import TASKS
+
+PAGE = 30
+GROUPS = {
+    "active": ("queued", "starting", "running", "finalizing", "retry_wait", "paused", "stopping"),
+    "done": ("succeeded",),
+    "failed": ("failed", "cancelled"),
+}
+
+
+def living() -> Any:
+    return Run.objects.filter(deleted_at=None).select_related("version__dataset", "base", "result", "created_by")
+
+
+@login_required
+def runs(request: HttpRequest) -> HttpResponse:
+    actor = request.actor  # type: ignore[attr-defined]
+    group = request.GET.get("state", "")
+    mine = living().visible_to(actor).filter(team_id=actor.team_id)
+    shown = mine.filter(state__in=GROUPS[group]) if group in GROUPS else mine
+    if before := request.GET.get("before"):
+        shown = shown.filter(pk__lt=find(actor, Run, before).pk)
+    page = list(shown.order_by("-pk")[: PAGE + 1])
+    gone = request.GET.get("deleted")
+    return render(
+        request,
+        "runs/list.html",
+        {
+            "runs": [Standing(run) for run in page[:PAGE]],
+            "older": page[PAGE - 1].pk if len(page) > PAGE else None,
+            "group": group,
+            "has_any": bool(page) or mine.exists(),
+            "unheard": next((run for run in page if run.state == "queued" and not run.worker_listens()), None),
+            "deleted": find(actor, Run.objects.exclude(deleted_at=None), gone) if gone else None,
+            "has_data": versions_for(actor).exists(),
+            "may_write": actor.may(WRITE, actor.team_id),
+        },
+    )
+
+
+@login_required
+def new(request: HttpRequest) -> HttpResponse:
+    actor = request.actor  # type: ignore[attr-defined]
+    actor.require(WRITE, actor.team_id)
+    given = request.POST or request.GET
+    original = find(actor, living(), given["clone"]) if given.get("clone") else None
+    version = find(actor, versions_for(actor), given["version"]) if given.get("version") else None
+    version = version or (original.version if original else versions_for(actor).first())
+    start = {**original.settings, "base": original.base, "method": original.method} if original else {}
+    start |= {name: given[name] for name in ("base", "method") if given.get(name)}
+    form = RunForm(actor, request.POST or None, version=version, start=start)
+    if request.method == "POST" and form.is_valid() and (run := form.submit()):
+        return redirect("runs:page", run.pk)
+    return render(request, "runs/new.html", offer(form, original), status=422 if form.errors else 200)
+
+
+def offer(form: RunForm, original: Run | None) -> dict[str, Any]:
+    """What the form shows beside its fields: the bases, the recipes with their estimates."""
+    bases = list(form.fields["base"].queryset)  # type: ignore[attr-defined]
+    chosen = str(getattr(form["base"].value(), "pk", form["base"].value()))
+    base = next((each for each in bases if str(each.pk) == chosen), bases[0] if bases else None)
+    recipes = [
+        {
+            "method": method,
+            "title": title,
+            "about": about,
+            "pace": pace(form.actor, form.chosen, base, method) if base and form.chosen else None,
+        }
+        for method, title, about in form.task.methods
+    ]
+    would_be = Run(team_id=form.actor.team_id, task=form.task.slug)
+    return {
+        "form": form,
+        "original": original,
+        "bases": bases,
+        "base": base,
+        "recipes": recipes,
+        "listens": would_be.worker_listens(),
+    }
+
+
+def context(request: HttpRequest, run: Run) -> dict[str, Any]:
+    actor = request.actor  # type: ignore[attr-defined]
+    return {
+        "run": run,
+        "standing": Standing(run),
+        "facts": run.facts(),
+        "task": TASKS[run.task],
+        "may_write": actor.may(WRITE, run.team_id),
+        "attempts": run.attempts.select_related("worker").order_by("fence"),
+        "listens": run.state != "queued" or run.worker_listens(),
+    }
+
+
+@login_required
+def page(request: HttpRequest, pk: UUID) -> HttpResponse:
+    return render(request, "runs/page.html", context(request, find(request.actor, living(), pk, READ)))  # type: ignore[attr-defined]
+
+
+@login_required
+def standing(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The parts of the page that change with the run's state, to be swapped in."""
+    run = find(request.actor, living(), pk, READ)  # type: ignore[attr-defined]
+    return render(request, "runs/_standing.html", {**context(request, run), "is_swap": True})
+
+
+@login_required
+@require_POST
+def cancellation(request: HttpRequest, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+    run.cancel()
+    return redirect("runs:page", pk)
+
+
+@login_required
+@require_POST
+def completion(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Stop here and keep the best."""
+    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+    run.finish()
+    return redirect("runs:page", pk)
+
+
+@login_required
+@require_POST
+def name(request: HttpRequest, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+    wanted = request.POST.get("name", "").strip()
+    if 0 < len(wanted) <= 200:
+        run.rename(wanted)
+    else:
+        messages.error(request, _("A name has 1 to 200 characters."))
+    return redirect("runs:page", pk)
+
+
+@login_required
+@require_POST
+def deletion(request: HttpRequest, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+    if run.state not in GROUPS["done"] + GROUPS["failed"]:
+        messages.error(request, _("Stop the run first, then delete it."))
+        return redirect("runs:page", pk)
+    run.delete()
+    return redirect(f"/runs/?deleted={pk}")
+
+
+@login_required
+@require_POST
+def restoration(request: HttpRequest, pk: UUID) -> HttpResponse:
+    run = find(request.actor, Run.objects.exclude(deleted_at=None), pk, WRITE)  # type: ignore[attr-defined]
+    run.restore()
+    return redirect("runs:page", pk)
