@@ -12,7 +12,7 @@ os.environ.setdefault("LEASE_GRACE", "1")
 os.environ.setdefault("AGENT_POLL", "1")
 os.environ.setdefault("RETRY_BASE", "0.2")
 
-from webapp.settings import *  # noqa: F403
+from webapp.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {

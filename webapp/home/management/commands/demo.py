@@ -27,6 +27,7 @@ QUESTIONS = (
     "It arrived on Tuesday in a brown box.",
     "Best headphones I have ever owned, I wear them all day.",
 )
+NOT_INHERITED = {"DJANGO_SETTINGS_MODULE", "REDIS_URL", "DATABASE_URL", "TUNEBENCH_FILES", "HTTPS", "DEBUG", "ALLOWED_HOSTS"}
 START_S, READING_S, TRAINING_S = 120, 120, 600  # how long each part may take on a slow machine
 
 
@@ -151,7 +152,7 @@ def running(home: Path, say: Callable[[str], None], environment: dict[str, str] 
     """A stack of its own in `home` on a free port, as (address, token of the first account); stopped in order at the end."""
     port = free_port()
     manage = [sys.executable, str(settings.ROOT / "manage.py")]
-    own = {k: v for k, v in os.environ.items() if k not in {"REDIS_URL", "DATABASE_URL", "TUNEBENCH_FILES", "HTTPS"}}
+    own = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
     own |= {"TUNEBENCH_HOME": str(home), "HOST": "127.0.0.1", "PORT": str(port), **(environment or {})}
     output = home / "up.log"
     with open(output, "wb") as log:
