@@ -25,10 +25,12 @@ class Exit(IntEnum):
     """Exit status of the trainer process: why it ended (reliability section 4.4, T9)."""
 
     DONE = 0
+    CRASHED = 1  # an error nobody foresaw: tried again, not for ever
     USER_DATA = 42  # the rows or settings cannot be trained on; never retried
     OUT_OF_MEMORY = 43  # the supervisor halves the batch and tries again
     DISK_FULL = 44
     UNSAFE_MODEL = 45  # pickle weights, remote code
+    DAMAGED = 46  # the checkpoint to go on from does not verify: try the one before
     STOPPED = 75  # asked to stop (cancel, pause, drain), checkpoint written
 
 

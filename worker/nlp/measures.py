@@ -1,0 +1,108 @@
+"""How good are answers that are labels: the same numbers for models and for the free baselines. Numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+BINS = 15
+
+
+def label_metrics(confusion: Any) -> tuple[dict[str, float], dict[str, Any]]:
+    """(macro numbers, numbers per class) of a confusion matrix with true classes as rows.
+
+    Classes that were neither there nor predicted do not count, as in scikit-learn; a division by zero gives 0.
+    """
+    import numpy as np
+
+    hits, true, predicted = np.diag(confusion).astype(float), confusion.sum(1), confusion.sum(0)
+    precision = hits / np.maximum(predicted, 1)
+    recall = hits / np.maximum(true, 1)
+    f1 = 2 * hits / np.maximum(true + predicted, 1)
+    seen = (true + predicted) > 0
+    rows = int(confusion.sum())
+    numbers = {
+        "macro_f1": float(f1[seen].mean()) if rows else 0.0,
+        "accuracy": float(hits.sum() / max(rows, 1)),
+        "macro_precision": float(precision[seen].mean()) if rows else 0.0,
+        "macro_recall": float(recall[seen].mean()) if rows else 0.0,
+    }
+    return numbers, {"precision": precision, "recall": recall, "f1": f1, "rows": true}
+
+
+def confusion_matrix(true: Any, predicted: Any, classes: int) -> Any:
+    import numpy as np
+
+    return np.bincount(true * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def reliability(confidence: Any, right: Any) -> tuple[float, list[dict[str, float]]]:
+    """Expected calibration error over 15 equal bins (Guo et al. 2017), and the bins."""
+    import numpy as np
+
+    which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    error, bins = 0.0, []
+    for i in range(BINS):
+        inside = which == i
+        rows = int(inside.sum())
+        mean, accuracy = (float(confidence[inside].mean()), float(right[inside].mean())) if rows else (0.0, 0.0)
+        error += rows / max(len(right), 1) * abs(mean - accuracy)
+        bins.append({"low": i / BINS, "high": (i + 1) / BINS, "confidence": mean, "accuracy": accuracy, "rows": rows})
+    return error, bins
+
+
+def evaluate_labels(probabilities: Any, true: Any, labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
+    """(metrics, evaluation) as docs/internals.md describes them, of (rows, labels) probabilities and true numbers."""
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    confusion = confusion_matrix(true, predicted, len(labels))
+    numbers, each = label_metrics(confusion)
+    error, bins = reliability(confidence, predicted == true)
+    per_class = [
+        {"label": label, "rows": int(each["rows"][i]), **{k: float(each[k][i]) for k in ("precision", "recall", "f1")}}
+        for i, label in enumerate(labels)
+    ]
+    metrics = {**numbers, "calibration_error": error, "rows": len(true)}
+    return metrics, {"labels": list(labels), "confusion": confusion.tolist(), "per_class": per_class, "reliability": bins}
+
+
+# Beyond so many weights a linear baseline would take longer than the model that it should be compared with.
+MOST_WEIGHTS = 30_000_000
+MOST_ROWS = 100_000
+
+
+def text_baselines(train: tuple[list[str], list[str]], held_out: tuple[list[str], list[str]]) -> dict[str, dict[str, float]]:
+    """What costs nothing: always the commonest label, and logistic regression on TF-IDF of words and of letters.
+
+    Trained on the first 100,000 rows at most; left out where labels times words pass 30 million.
+    """
+    from collections import Counter
+
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    (texts, train_labels), (held_texts, held_labels) = train, held_out
+    names = sorted({*train_labels, *held_labels})
+    number = {name: i for i, name in enumerate(names)}
+    true = np.array([number[name] for name in held_labels])
+
+    def scored(answers: Sequence[str]) -> dict[str, float]:
+        return label_metrics(confusion_matrix(true, np.array([number[a] for a in answers]), len(names)))[0]
+
+    if not texts or not held_texts:
+        return {}
+    common = min(Counter(train_labels).items(), key=lambda pair: (-pair[1], pair[0]))[0]
+    scores = {"majority": scored([common] * len(held_texts))}
+    texts, train_labels = texts[:MOST_ROWS], train_labels[:MOST_ROWS]
+    if len(set(train_labels)) < 2:
+        return scores
+    vectorizers = {"tfidf_word": TfidfVectorizer(), "tfidf_char": TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))}
+    for name, vectorizer in vectorizers.items():
+        try:
+            features = vectorizer.fit_transform(texts)
+        except ValueError:  # no word at all in any text: nothing to count
+            continue
+        if features.shape[1] * len(names) <= MOST_WEIGHTS:
+            model = LogisticRegression(max_iter=2000).fit(features, train_labels)
+            scores[name] = scored(model.predict(vectorizer.transform(held_texts)))
+    return scores
