@@ -32,6 +32,11 @@ class DatasetQuerySet(TeamQuerySet):
     def visible_to(self, actor: Any) -> DatasetQuerySet:
         return self.filter(team__in=actor.team_ids, deleted_at=None)
 
+    def with_latest(self) -> DatasetQuerySet:
+        """Each with `rows` and `number` of its newest version."""
+        newest = DatasetVersion.objects.filter(dataset=models.OuterRef("pk")).order_by("-number")
+        return self.annotate(rows=models.Subquery(newest.values("rows")[:1]), number=models.Subquery(newest.values("number")[:1]))
+
 
 class Dataset(TeamScoped):
     class State(models.TextChoices):
@@ -131,6 +136,13 @@ class Dataset(TeamScoped):
     @property
     def latest_version(self) -> DatasetVersion | None:
         return self.versions.order_by("-number").first()
+
+    @property
+    def rejected_path(self) -> Path | None:
+        """The rows that the newest reading could not use."""
+        latest = self.latest_import
+        found = sorted(latest.folder.glob("*/rejected.csv"), key=lambda path: path.stat().st_mtime) if latest else []
+        return found[-1] if found else None
 
     # --- names and ends ---
     def rename(self, name: str) -> None:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 
 from webapp.people.models import TeamQuerySet, TeamScoped
+from worker.nlp import TASKS
 
 
 class DatasetVersionQuerySet(TeamQuerySet):
@@ -46,6 +47,11 @@ class DatasetVersion(TeamScoped):
     def held_out(self) -> str:
         """The split that scores are reported on: test where there is one, else validation."""
         return "test" if self.splits.get("test") else "validation"
+
+    @property
+    def label_role(self) -> str:
+        """The column that the histogram counts; empty for a task without labels."""
+        return next((role.name for role in TASKS[self.task].roles if role.is_label), "")
 
     @property
     def path(self) -> Path:

@@ -1,0 +1,62 @@
+// <dataset-watch data-socket data-poll data-state>: shows the progress of a reading and reloads the page when it is over.
+const POLL_MS = 2_000
+const LONGEST_WAIT_MS = 20_000
+
+class DatasetWatch extends HTMLElement {
+  connectedCallback() {
+    this.isOver = false
+    this.failures = 0
+    this.connect()
+    if (this.dataset.poll) this.timer = setInterval(() => this.poll(), POLL_MS)
+  }
+
+  disconnectedCallback() {
+    this.isOver = true
+    clearInterval(this.timer)
+    this.socket?.close()
+  }
+
+  connect() {
+    const url = new URL(this.dataset.socket, location.href)
+    url.protocol = url.protocol.replace("http", "ws")
+    this.socket = new WebSocket(url)
+    this.socket.onmessage = ({ data }) => this.take(JSON.parse(data))
+    this.socket.onclose = ({ code }) => {
+      if (this.isOver || code === 4401 || code === 4404) return
+      this.failures += 1
+      setTimeout(() => this.isOver || this.connect(), Math.random() * Math.min(LONGEST_WAIT_MS, 500 * 2 ** this.failures))
+    }
+  }
+
+  async poll() {
+    if (this.socket.readyState === WebSocket.OPEN) return
+    const answer = await fetch(this.dataset.poll, { headers: { Accept: "application/json" } }).catch(() => null)
+    if (answer?.ok) this.take({ type: "state", ...(await answer.json()) })
+  }
+
+  take(frame) {
+    this.failures = 0
+    if (frame.type === "progress") this.draw(frame)
+    if (frame.type === "state" && this.hasChanged(frame.state)) {
+      this.isOver = true
+      location.reload()
+    }
+  }
+
+  /** The first state only says where we are when the page does not know it. */
+  hasChanged(state) {
+    const held = this.dataset.state
+    this.dataset.state = state
+    const isRepeat = this.isRepeated
+    this.isRepeated = true
+    return held ? held !== state : Boolean(isRepeat) && !this.dataset.poll
+  }
+
+  draw({ done, total }) {
+    const bar = this.querySelector("[data-bar]")
+    if (!bar || !total) return
+    bar.max = total
+    bar.value = done
+  }
+}
+customElements.define("dataset-watch", DatasetWatch)

@@ -1,0 +1,144 @@
+"""What people say on the pages of datasets: which files, and how their columns are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Answers
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from webapp.datasets.models import PARTS, Import, Upload
+from webapp.people.access import WRITE, find
+from worker.nlp import TASKS
+
+DELIMITERS = ((",", _("comma")), (";", _("semicolon")), ("\t", _("tab")), ("|", _("bar")))
+ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "gb18030", "big5", "shift_jis", "euc-kr", "cp1251")
+LABELS_SHOWN = 200  # that can be joined on the page
+
+
+def chosen_uploads(request: HttpRequest) -> dict[str, Upload]:
+    """The uploads that a form names by part."""
+    actor = request.actor  # type: ignore[attr-defined]
+    return {part: find(actor, Upload, key(request.POST[part]), WRITE) for part in PARTS if request.POST.get(part)}
+
+
+def key(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Http404 from None
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """The mapping page: what was found, what is suggested, what the person answered."""
+
+    reading: Import
+    roles: dict[str, str] = field(default_factory=dict)  # {role: column}
+    labels: dict[str, str] = field(default_factory=dict)  # {label as written: label}, "" drops its rows
+    message: str = ""
+    accept_rejected: bool = False
+
+    @classmethod
+    def of(cls, reading: Import) -> Mapping:
+        joins = reading.options.get("labels")
+        return cls(
+            reading,
+            roles=reading.mapping,
+            labels=reading.report.get("joins", {}) if joins is None else joins,
+            message=reading.options.get("message", ""),
+        )
+
+    def with_answers(self, answers: Answers[str, str]) -> Mapping:
+        roles: dict[str, str] = {}
+        for index, column in enumerate(self.reading.report["columns"]):
+            if role := answers.get(f"role-{index}"):
+                roles[role] = column["name"]
+        labels = {
+            label["name"]: answers[f"label-{index}"].strip()
+            for index, label in enumerate(self.shown_labels)
+            if f"label-{index}" in answers and answers[f"label-{index}"].strip() != label["name"]
+        }
+        return replace(
+            self, roles=roles, labels=labels, message=answers.get("message", "").strip(), accept_rejected="accept_rejected" in answers
+        )
+
+    def reading_answers(self, answers: Answers[str, str]) -> dict[str, Any]:
+        """Options that change how the bytes are read; with them what was mapped before is forgotten."""
+        options: dict[str, Any] = {name: answers[name] for name in ("encoding", "delimiter", "sheet", "member") if answers.get(name)}
+        header = answers.get("header_row", "")
+        if header.isascii() and header.isdigit():
+            options["header_row"] = int(header[:6])
+        return {**options, "mapping": None, "labels": None, "confirmed": False}
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return dict(self.reading.report)
+
+    @property
+    def file(self) -> dict[str, Any]:
+        """The first file stands for how all were understood."""
+        return dict(self.reading.report["files"][0])
+
+    @property
+    def columns(self) -> list[dict[str, Any]]:
+        role_of = {column: role for role, column in self.roles.items()}
+        return [{**column, "chosen": role_of.get(column["name"], "")} for column in self.reading.report["columns"]]
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        roles = [(role.name, role.label) for role in TASKS[self.reading.dataset.task].roles]
+        return [("", _("Ignore")), *roles, ("split", _("Split"))]
+
+    @property
+    def preview(self) -> list[dict[str, Any]]:
+        names = [column["name"] for column in self.reading.report["columns"]]
+        return [{"row": row["_row"], "cells": [row.get(name) for name in names]} for row in self.reading.report["preview"]]
+
+    @property
+    def shown_labels(self) -> list[dict[str, Any]]:
+        return list(self.reading.report.get("labels", [])[:LABELS_SHOWN])
+
+    @property
+    def joined_labels(self) -> list[dict[str, Any]]:
+        return [{**label, "to": self.labels.get(label["name"], label["name"])} for label in self.shown_labels]
+
+    @property
+    def rejected(self) -> int:
+        return int(self.reading.report.get("rows_rejected", 0))
+
+    @property
+    def usable(self) -> int:
+        return int(self.reading.report.get("rows", 0)) - self.rejected
+
+    @property
+    def problems_total(self) -> int:
+        return sum(self.reading.report.get("counts", {}).values())
+
+    @property
+    def has_problems(self) -> bool:
+        return bool(self.reading.report.get("publishing", {}).get("problems"))
+
+    @property
+    def encodings(self) -> list[str]:
+        return list(dict.fromkeys([self.file["encoding"], *self.file.get("encodings", []), *ENCODINGS]))
+
+    @property
+    def delimiters(self) -> list[tuple[str, str]]:
+        known = [(sign, name) for sign, name in DELIMITERS]
+        now = self.file["delimiter"]
+        return known if any(sign == now for sign, _name in known) else [(now, now), *known]
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """Of the reading, and of the last try to make a version; errors first."""
+        tried = self.reading.report.get("publishing", {}).get("findings", [])
+        seen = {finding["code"]: finding for finding in [*self.reading.report.get("findings", []), *tried]}
+        return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))
+
+    @property
+    def blocks(self) -> bool:
+        return any(finding["level"] == "error" for finding in self.findings)

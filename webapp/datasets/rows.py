@@ -1,0 +1,122 @@
+"""The rows of a version, a page at a time: walks the file window by window and stops at a page full of hits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from webapp.datasets.models import DatasetVersion
+
+PAGE = 100  # rows
+WINDOW = 20_000  # rows held in memory at a time: four row groups
+PATIENCE = 2.0  # seconds that one search may take; the answer then says how far it came
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows: those that contain `q` in any column, with this label, in this split."""
+
+    q: str = ""
+    label: str | None = None
+    split: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.q or self.split or self.label is not None)
+
+
+@dataclass(frozen=True)
+class Page:
+    rows: list[dict[str, Any]] = field(default_factory=list)  # {"at": position, "row": number in the source, "split", "values": {..}}
+    next: int | None = None  # what `after` must be for the following page
+    searched: int | None = None  # rows looked at, when patience ended before the page was full
+
+
+def page_of(version: DatasetVersion, wanted: Wanted, after: int = -1, limit: int = PAGE, patience: float = PATIENCE) -> Page:
+    """The first `limit` rows behind position `after` that are wanted."""
+    at, hits, deadline = max(after, -1) + 1, [], time.monotonic() + patience
+    for frame, end in windows(version, wanted, at):
+        hits += [as_row(row, version) for row in frame.head(limit + 1 - len(hits)).iter_rows(named=True)]
+        if len(hits) > limit:
+            return Page(hits[:limit], next=hits[limit - 1]["at"])
+        if time.monotonic() > deadline and end < version.rows:
+            return Page(hits, next=end - 1, searched=end)
+    return Page(hits)
+
+
+def row_at(version: DatasetVersion, position: int) -> dict[str, Any] | None:
+    found = page_of(version, Wanted(), position - 1, 1).rows if 0 <= position < version.rows else []
+    return found[0] if found else None
+
+
+def windows(version: DatasetVersion, wanted: Wanted, at: int) -> Iterator[tuple[Any, int]]:
+    """(wanted rows of a window as a polars frame, position of its end) from position `at` on. Windows end at multiples of
+    WINDOW, so that each row group is decoded once."""
+    import polars as pl
+
+    table = pl.scan_parquet(version.path, row_index_name="_at")
+    schema = table.collect_schema()
+    conditions = []
+    if wanted.split:
+        conditions.append(pl.col("_split") == wanted.split)
+    if wanted.label is not None and version.label_role in schema:
+        conditions.append(pl.col(version.label_role) == wanted.label)
+    if wanted.q:
+        texts = [name for name, kind in schema.items() if kind == pl.String and not name.startswith("_")]
+        needle = wanted.q.lower()
+        conditions.append(pl.any_horizontal(pl.col(name).str.to_lowercase().str.contains(needle, literal=True) for name in texts))
+    while at < version.rows:
+        end = min((at // WINDOW + 1) * WINDOW, version.rows)
+        window = table.slice(at, end - at)
+        yield (window.filter(conditions) if conditions else window).collect(), end
+        at = end
+
+
+def as_row(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:
+    values = {shown(name): value for name, value in row.items() if name not in ("_at", "_row", "_split")}
+    return {"at": row["_at"], "row": row["_row"], "split": row["_split"], "values": values}
+
+
+def shown(column: str) -> str:
+    """A role goes by its name, another column of the file by the name that it had there."""
+    return column.removeprefix("x_")
+
+
+async def as_csv(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[str]:
+    """For spreadsheets: what they would take for a formula gets an apostrophe before it."""
+    is_first = True
+    async for frame in frames(version, wanted):
+        text = io.StringIO()
+        writer = csv.writer(text)
+        if is_first:
+            writer.writerow(["row", "split", *(defused(shown(name)) for name in frame.columns[3:])])
+            is_first = False
+        for row in frame.iter_rows():
+            writer.writerow([row[1], row[2], *(defused(value) for value in row[3:])])
+        yield text.getvalue()
+
+
+async def as_jsonl(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[str]:
+    async for frame in frames(version, wanted):
+        rows = (as_row(row, version) for row in frame.iter_rows(named=True))
+        yield "".join(json.dumps({"row": r["row"], "split": r["split"], **r["values"]}, ensure_ascii=False) + "\n" for r in rows)
+
+
+async def frames(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[Any]:
+    """Every window, read in a thread: the event loop serves others meanwhile."""
+    walk = windows(version, wanted, 0)
+    while step := await sync_to_async(next)(walk, None):
+        frame = step[0]
+        yield frame.select("_at", "_row", "_split", *(name for name in frame.columns if name not in ("_at", "_row", "_split")))
+
+
+def defused(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text

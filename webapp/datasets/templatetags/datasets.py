@@ -1,0 +1,32 @@
+"""How numbers and queries stand on the pages of datasets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.template import Library
+
+register = Library()
+
+
+@register.filter
+def count(number: Any) -> str:
+    """7988 is written 7,988."""
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.1f}" if isinstance(number, float) else ""
+
+
+@register.filter
+def get(mapping: Mapping[str, Any], key: str) -> Any:
+    return mapping.get(key)
+
+
+@register.simple_tag
+def with_query(query: Any, **changes: Any) -> str:
+    """The page's query with changes; an empty value takes the filter away."""
+    kept = query.without(*(name for name, value in changes.items() if value is None or value == ""))
+    return str(type(query)(kept_pairs(kept)).with_(**{name: value for name, value in changes.items() if value not in (None, "")}))
+
+
+def kept_pairs(query: str) -> dict[str, str]:
+    from urllib.parse import parse_qsl
+
+    return dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True))
