@@ -87,7 +87,8 @@ class RunForm(forms.Form):
                 self.actor, given["version"], given["base"], given["method"], self.settings, name=given["name"]
             )
         except SpecError as error:
-            self.add_error(error.field if error.field in self.fields else None, str(error))
+            field = {"base_model": "base"}.get(error.field, error.field)  # the API's word for it
+            self.add_error(field if field in self.fields else None, str(error))
             return None
 
     def drawn(self, is_advanced: bool) -> list[dict[str, Any]]:

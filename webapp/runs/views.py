@@ -18,6 +18,7 @@ from webapp.runs.models import Run
 from webapp.runs.pace import pace
 from webapp.runs.scores import Standing
 from worker.nlp import TASKS
+from worker.spec import SpecError
 
 PAGE = 30
 GROUPS = {
@@ -28,7 +29,7 @@ GROUPS = {
 
 
 def living() -> Any:
-    return Run.objects.filter(deleted_at=None).select_related("version__dataset", "base", "result", "created_by")
+    return Run.objects.present().select_related("version__dataset", "base", "result", "created_by")
 
 
 @login_required
@@ -108,7 +109,16 @@ def context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "may_write": actor.may(WRITE, run.team_id),
         "attempts": run.attempts.select_related("worker").order_by("fence"),
         "listens": run.state != "queued" or run.worker_listens(),
+        "last_log": last_log(run) if run.state == "failed" else [],
     }
+
+
+def last_log(run: Run, most: int = 8) -> list[dict[str, Any]]:
+    """The last lines that a run said, from the newest frames backwards."""
+    lines: list[dict[str, Any]] = []
+    for log in run.chunks.exclude(log=[]).order_by("-fence", "-seq").values_list("log", flat=True)[:most]:
+        lines = [*log, *lines]
+    return lines[-most:]
 
 
 @login_required
@@ -142,13 +152,28 @@ def completion(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
+def pause(request: HttpRequest, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+    run.pause()
+    return redirect("runs:page", pk)
+
+
+@login_required
+@require_POST
+def resumption(request: HttpRequest, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+    run.resume()
+    return redirect("runs:page", pk)
+
+
+@login_required
+@require_POST
 def name(request: HttpRequest, pk: UUID) -> HttpResponse:
     run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
-    wanted = request.POST.get("name", "").strip()
-    if 0 < len(wanted) <= 200:
-        run.rename(wanted)
-    else:
-        messages.error(request, _("A name has 1 to 200 characters."))
+    try:
+        run.rename(request.POST.get("name", ""))
+    except SpecError as error:
+        messages.error(request, str(error))
     return redirect("runs:page", pk)
 
 
@@ -156,11 +181,10 @@ def name(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def deletion(request: HttpRequest, pk: UUID) -> HttpResponse:
     run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
-    if run.state not in GROUPS["done"] + GROUPS["failed"]:
-        messages.error(request, _("Stop the run first, then delete it."))
-        return redirect("runs:page", pk)
-    run.delete()
-    return redirect(f"/runs/?deleted={pk}")
+    if run.delete():
+        return redirect(f"/runs/?deleted={pk}")
+    messages.error(request, _("Stop the run first, then delete it."))
+    return redirect("runs:page", pk)
 
 
 @login_required

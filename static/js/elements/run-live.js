@@ -49,6 +49,7 @@ class RunLive extends HTMLElement {
       this.curve.add(points);
       for (const chart of this.charts) chart.changed();
       this.querySelector("#waiting")?.replaceChildren();
+      this.#step(points);
     }
     this.log?.add(log);
   }
@@ -65,6 +66,7 @@ class RunLive extends HTMLElement {
       this.key = key;
       this.dispatchEvent(new CustomEvent("run-changed", { bubbles: true }));
     }
+    this.facts = facts;
     this.dataset.state = facts.state;
     for (const chart of this.charts) {
       chart.toggleAttribute("data-active", ["starting", "running", "stopping"].includes(facts.state));
@@ -74,6 +76,14 @@ class RunLive extends HTMLElement {
       }
     }
     this.#numbers(facts);
+  }
+
+  /** Points come several times a second, the state every few: the step and the speed follow the points. */
+  #step(points) {
+    const last = points.findLast(({ values }) => "loss" in values);
+    if (!last || !this.facts || last.step <= this.facts.step) return;
+    this.facts = { ...this.facts, step: last.step, tokens_per_s: last.values.tokens_per_s ?? this.facts.tokens_per_s, eta_s: null };
+    this.#numbers(this.facts);
   }
 
   #numbers({ step, steps, eta_s, tokens_per_s, progress, worker }) {

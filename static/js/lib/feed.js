@@ -1,7 +1,7 @@
 // One live connection to a run: a websocket that resumes by cursor, or polling where sockets are blocked.
 // Events: "points" {fence, seq, points, log}, "cut" {fence, step}, "state" {...}, "connection" {how}.
 
-const SILENCE_MS = 45_000; // a socket that says nothing for so long may be half dead: connecting again costs little
+const SILENCE_MS = 35_000; // the server says how it stands every 10 s: who hears nothing for so long connects again
 const POLL_MS = 2_000;
 const LONGEST_WAIT_MS = 20_000;
 const TRIES_BEFORE_POLLING = 3;
