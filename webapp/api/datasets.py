@@ -1,0 +1,243 @@
+"""Datasets by API: the same verbs as the pages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from ninja import Router
+from pydantic import Field, ValidationError
+
+from webapp.api.door import Body, Problem, field_error, page
+from webapp.datasets import rows
+from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload
+from webapp.people.access import WRITE, find
+from worker.nlp import TASKS
+from worker.spec import SpecError
+
+router = Router()
+MOST_IN_LIST = 20  # problems of each dataset in a list; its own page has all that were kept
+
+
+class Reading(Body):
+    """How a file is to be understood; what is left out is guessed or stays as it is."""
+
+    mapping: dict[str, str] | None = None
+    header_row: int | None = Field(None, ge=0, le=1_000_000)
+    encoding: str | None = Field(None, max_length=40)
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    sheet: str | None = Field(None, max_length=200)
+    member: str | None = Field(None, max_length=500)
+    labels: dict[str, str] | None = None
+    accept_rejected: bool | None = None
+    message: str | None = Field(None, max_length=1_000)
+
+
+class Files(Reading):
+    """Uploads that arrived by tus, by part: {"file": id}, or {"train": id, "validation": id, "test": id}."""
+
+    uploads: dict[str, UUID] = Field(default_factory=dict)
+
+
+class NewDataset(Files):
+    name: str = Field("", max_length=200)
+    task: str = "classification"
+
+
+class Change(Body):
+    name: str = Field(max_length=200)
+
+
+FORM = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {part: {"type": "string", "format": "binary"} for part in PARTS}
+                    | {name: {"type": "string"} for name in NewDataset.model_fields if name != "uploads"},
+                }
+            },
+            "application/json": {"schema": NewDataset.model_json_schema()},
+        }
+    }
+}
+
+
+def said(request: HttpRequest, kind: Any) -> Any:
+    """The body as JSON or as a form, in which mapping and labels are JSON texts. Raises Problem naming the field."""
+    try:
+        if request.content_type == "application/json":
+            return kind.model_validate_json(request.body)
+        fields: dict[str, Any] = {name: value for name, value in request.POST.items() if value != ""}
+        for name in fields.keys() & {"mapping", "labels", "uploads"}:
+            try:
+                fields[name] = json.loads(fields[name])
+            except ValueError:
+                message = _("must be a JSON object, for instance %(example)s") % {"example": '{"text": "Review", "label": "Stars"}'}
+                raise Problem(422, "Unprocessable Entity", message, field_error(name, message)) from None
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        errors = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()]
+        raise Problem(422, "Unprocessable Entity", _("Some fields are not as they must be."), errors) from None
+
+
+def sent_files(request: Any, uploads: dict[str, UUID]) -> dict[str, Upload]:
+    """The files of the form, and those that came before by tus."""
+    if unknown := sorted({*request.FILES, *uploads} - set(PARTS)):
+        message = _("A file is called file, or train, validation and test.")
+        raise Problem(422, "Unprocessable Entity", message, [{"field": name, "message": message} for name in unknown])
+    found = {part: find(request.actor, Upload, key, WRITE) for part, key in uploads.items()}
+    try:
+        for part, file in request.FILES.items():
+            if file.size > settings.FORM_LIMIT:
+                limit = f"{settings.FORM_LIMIT / 1024**2:.0f}"
+                raise TooLarge(
+                    _("A form takes files up to %(limit)s MB; send larger ones by tus to /datasets/uploads/.") % {"limit": limit}
+                )
+            found[part] = Upload.take(request.actor, file.name or "", file, file.size)
+    except TooLarge as error:
+        raise Problem(413, "Content Too Large", str(error), field_error(part, str(error))) from None
+    except DiskFull as error:
+        raise Problem(507, "Insufficient Storage", str(error)) from None
+    return found
+
+
+def options_of(said: Reading) -> dict[str, Any]:
+    names = Reading.model_fields
+    return {name: value for name in names if (value := getattr(said, name)) is not None}
+
+
+@router.post("/datasets", openapi_extra=FORM, summary="Upload files and have them read")
+def create(request: HttpRequest, response: HttpResponse) -> Any:
+    wanted: NewDataset = said(request, NewDataset)
+    if wanted.task not in TASKS:
+        raise SpecError(
+            "task", _("There is no task called %(task)s; there are %(tasks)s.") % {"task": wanted.task, "tasks": ", ".join(TASKS)}
+        )
+    uploads = sent_files(request, wanted.uploads)
+    made = Dataset.start(request.actor, wanted.name, wanted.task, uploads, options_of(wanted))  # type: ignore[attr-defined]
+    response.status_code = 202
+    response["Location"] = f"/api/v1/datasets/{made.pk}"
+    return facts(made)
+
+
+@router.get("/datasets", summary="Datasets, newest first")
+def many(request: HttpRequest, after: str = "", limit: int = 50) -> Any:
+    return page(Dataset.objects.visible_to(request.actor), after or None, limit, lambda dataset: facts(dataset, MOST_IN_LIST))  # type: ignore[attr-defined]
+
+
+@router.get("/datasets/{uuid:pk}", summary="One dataset")
+def one(request: HttpRequest, pk: UUID) -> Any:
+    return facts(find(request.actor, Dataset, pk))  # type: ignore[attr-defined]
+
+
+@router.patch("/datasets/{uuid:pk}", summary="Rename a dataset")
+def rename(request: HttpRequest, pk: UUID, change: Change) -> Any:
+    found: Dataset = find(request.actor, Dataset, pk, WRITE)  # type: ignore[attr-defined]
+    found.rename(change.name)
+    return facts(found)
+
+
+@router.delete("/datasets/{uuid:pk}", response={204: None}, summary="Delete a dataset; its runs and models stay")
+def delete(request: HttpRequest, pk: UUID) -> Any:
+    find(request.actor, Dataset, pk, WRITE).delete()  # type: ignore[attr-defined]
+    return 204, None
+
+
+@router.post("/datasets/{uuid:pk}/versions", openapi_extra=FORM, summary="Confirm a mapping, or bring another file")
+def confirm(request: Any, response: HttpResponse, pk: UUID) -> Any:
+    found: Dataset = find(request.actor, Dataset, pk, WRITE)
+    wanted: Files = said(request, Files)
+    if request.FILES or wanted.uploads:
+        found.add_files(request.actor, sent_files(request, wanted.uploads), options_of(wanted))
+    else:
+        reading = found.latest_import
+        if reading is None or not reading.report:
+            raise Problem(409, "Conflict", found.reason or _("The file is still being read. Wait until the state is needs_mapping."))
+        options = options_of(wanted)
+        try:
+            reading.confirm(request.actor, options.pop("mapping", None) or reading.mapping, **options)
+        except NotNow as error:
+            raise Problem(409, "Conflict", str(error)) from None
+    found.refresh_from_db()
+    response.status_code = 202
+    return facts(found)
+
+
+@router.get("/versions/{uuid:pk}", summary="One version")
+def version(request: HttpRequest, pk: UUID) -> Any:
+    return version_facts(find(request.actor, DatasetVersion.objects.select_related("created_by"), pk))  # type: ignore[attr-defined]
+
+
+@router.get("/versions/{uuid:pk}/rows", summary="Rows of a version by keyset")
+def version_rows(
+    request: HttpRequest, pk: UUID, after: str = "", limit: int = rows.PAGE, q: str = "", label: str | None = None, split: str = ""
+) -> Any:
+    found: DatasetVersion = find(request.actor, DatasetVersion, pk)  # type: ignore[attr-defined]
+    if after and not (after.isascii() and after.isdigit() and len(after) < 12):
+        message = _("`after` is not a cursor of this list.")
+        raise Problem(422, "Unprocessable Entity", message, field_error("after", message))
+    got = rows.page_of(found, rows.Wanted(q[:200], label, split), int(after) if after else -1, max(1, min(limit, 1_000)))
+    roles = {role.name for role in TASKS[found.task].roles}
+    return {
+        "items": [
+            {"id": row["at"], "row": row["row"], "split": row["split"]}
+            | {name: value for name, value in row["values"].items() if name in roles}
+            | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
+            for row in got.rows
+        ],
+        "next": None if got.next is None else str(got.next),
+        "searched": got.searched,
+    }
+
+
+def facts(dataset: Dataset, most_problems: int | None = None) -> dict[str, Any]:
+    dataset.give_up_dropped_work()
+    reading = dataset.latest_import
+    versions = list(dataset.versions.order_by("-number"))
+    report: dict[str, Any] = reading.report if reading else {}
+    return {
+        "id": str(dataset.pk),
+        "name": dataset.name,
+        "task": dataset.task,
+        "state": dataset.state,
+        "reason": dataset.reason,
+        "rows": versions[0].rows if versions and dataset.state == Dataset.State.READY else report.get("rows", 0),
+        "rejected": report.get("rows_rejected", 0),
+        "problems": problems_of(reading)[:most_problems] if reading else [],
+        "findings": report.get("findings", []),
+        "columns": [column["name"] for column in report.get("columns", [])],
+        "mapping": reading.mapping if reading else {},
+        "labels": report.get("labels", []),
+        "joins": report.get("joins", {}),
+        "version": str(versions[0].pk) if versions else None,
+        "versions": [{"id": str(v.pk), "number": v.number, "hash": v.hash, "rows": v.rows} for v in versions],
+        "created_at": dataset.created_at.isoformat(),
+    }
+
+
+def problems_of(reading: Import) -> list[dict[str, Any]]:
+    """What is wrong with rows, then what is wrong with the whole (row null), as a person would be told it."""
+    report = reading.report
+    publishing = report.get("publishing", {})
+    of_rows = publishing.get("problems") or report.get("problems", [])
+    of_all = [finding for finding in [*report.get("findings", []), *publishing.get("findings", [])] if finding.get("level") != "info"]
+    return [{"row": p["row"], "column": p.get("column", ""), "message": p["message"]} for p in of_rows] + [
+        {"row": None, "column": finding.get("column", ""), "message": finding["message"]} for finding in of_all
+    ]
+
+
+def version_facts(version: DatasetVersion) -> dict[str, Any]:
+    return {
+        "id": str(version.pk),
+        "dataset": str(version.dataset_id),
+        "created_by": version.created_by.username if version.created_by else None,
+        "created_at": version.created_at.isoformat(),
+        **{name: getattr(version, name) for name in ("number", "hash", "task", "message", "mapping", "rows", "rejected")},
+        **{name: getattr(version, name) for name in ("splits", "labels", "statistics", "baselines")},
+    }
