@@ -1,0 +1,133 @@
+"""What stands before Django: bytes are counted while they come, and sockets are opened by our own pages only.
+
+Django's ASGI handler writes a whole request body to disk before it looks at the address or the session, so an anonymous
+request could fill the disk; and a websocket knows no CSRF token and no Host check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SLOWEST_WINDOW_S = 30.0  # in each such window a body must bring at least ...
+SLOWEST_BYTES = 16 * 1024
+
+
+def limit_of(path: str) -> int:
+    """The most bytes that a request body to `path` may have."""
+    if path.startswith("/datasets/uploads/"):
+        return 2 * settings.UPLOAD_CHUNK
+    if path.startswith("/api/v1/datasets"):
+        return settings.FORM_LIMIT + settings.BODY_LIMIT  # the form's own words beside the file
+    return settings.BODY_LIMIT
+
+
+class Refused(Exception):
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail = status, title, detail
+
+
+class BodyLimit:
+    """Ends a request whose body is too large (413) or too slow (408), before more of it is kept."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        answered = False
+
+        async def sending(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            limit = limit_of(scope["path"])
+            if declared_length(scope) > limit:
+                raise too_large(limit)
+            await self.app(scope, counted(receive, limit), sending)
+        except Refused as refused:
+            if not answered:
+                await answer(send, refused)
+
+
+def declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def too_large(limit: int) -> Refused:
+    return Refused(413, "Content Too Large", f"This address takes at most {limit:,} bytes in one request.")
+
+
+def counted(receive: Receive, limit: int) -> Receive:
+    """`receive`, counting the body's bytes and the time they take."""
+    total, window_bytes, window_ends, is_whole = 0, 0, time.monotonic() + SLOWEST_WINDOW_S, False
+    slow = Refused(408, "Request Timeout", "The request body came too slowly. Try again on a better connection.")
+
+    async def receiving() -> Message:
+        nonlocal total, window_bytes, window_ends, is_whole
+        if is_whole:
+            return await receive()  # now it waits for the end of the connection
+        try:
+            message = await asyncio.wait_for(receive(), max(window_ends - time.monotonic(), 0.001))
+        except TimeoutError:
+            raise slow from None
+        body = len(message.get("body", b""))
+        total, window_bytes = total + body, window_bytes + body
+        is_whole = not message.get("more_body", False)
+        if total > limit:
+            raise too_large(limit)
+        if window_bytes >= SLOWEST_BYTES:
+            window_bytes, window_ends = 0, time.monotonic() + SLOWEST_WINDOW_S
+        return message
+
+    return receiving
+
+
+async def answer(send: Send, refused: Refused) -> None:
+    problem = {"type": "about:blank", "title": refused.title, "status": refused.status, "detail": refused.detail}
+    body = json.dumps(problem).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),  # what is left of the body is never read
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class SameOrigin:
+    """Opens a socket only to a page of the very host and port it was asked of, and only if that host is ours."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host, origin = headers.get(b"host", ""), headers.get(b"origin", "")
+        allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+        is_ours = validate_host(split_domain_port(host)[0], allowed)
+        is_same = origin in settings.CSRF_TRUSTED_ORIGINS or urlsplit(origin).netloc == host
+        if is_ours and is_same and host:
+            return await self.app(scope, receive, send)
+        await send({"type": "websocket.close", "code": 4403})

@@ -1,0 +1,332 @@
+"""A run: one fine-tuning, from the wish to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings as conf
+from django.db import IntegrityError, models, transaction
+from django.db.models import Q
+from django.db.models.functions import Coalesce, Now
+from django.http import Http404
+from django.utils.text import slugify
+from django.utils.translation import gettext as _
+
+from webapp import live, queue
+from webapp.catalog.models import ModelVersion
+from webapp.datasets.models import DatasetVersion
+from webapp.people.access import WRITE, Actor
+from webapp.people.models import TeamQuerySet, TeamScoped
+from webapp.runs import states
+from webapp.runs.states import Change, Row
+from webapp.work.models import Claimable, Worker, hence
+from worker.nlp import TASKS
+from worker.spec import SpecError, Wish
+
+DECIDING = ("state", "desired", "fence", "attempts_total", "attempts_fruitless", "oom_replans")
+
+
+class IdempotencyConflict(Exception):
+    """The same key came with another request."""
+
+
+class RunQuerySet(TeamQuerySet):
+    def present(self) -> RunQuerySet:
+        """Those that were not deleted."""
+        return self.filter(deleted_at=None)
+
+
+class Run(TeamScoped, Claimable):
+    class State(models.TextChoices):
+        QUEUED = states.QUEUED
+        STARTING = states.STARTING
+        RUNNING = states.RUNNING
+        FINALIZING = states.FINALIZING
+        RETRY_WAIT = states.RETRY_WAIT
+        PAUSED = states.PAUSED
+        STOPPING = states.STOPPING
+        SUCCEEDED = states.SUCCEEDED
+        FAILED = states.FAILED
+        CANCELLED = states.CANCELLED
+
+    CLAIMED = states.STARTING
+    LEASED = states.LEASED
+    WAITING = states.WAITING
+
+    name = models.CharField(max_length=200)
+    version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="runs")
+    base = models.ForeignKey(ModelVersion, models.PROTECT, related_name="runs_from")
+    result = models.OneToOneField(ModelVersion, models.SET_NULL, null=True, related_name="run")
+    task = models.CharField(max_length=40)
+    method = models.CharField(max_length=12)
+    settings: Any = models.JSONField(default=dict)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
+    desired = models.CharField(max_length=8, default="run")  # worker.spec.Wish; only the web writes it
+    needs_gpu = models.BooleanField(default=False)
+    step = models.IntegerField(default=0)
+    steps = models.IntegerField(default=0)
+    epoch = models.FloatField(default=0)
+    tokens_per_s = models.FloatField(default=0)
+    eta_s = models.FloatField(null=True)
+    progress: Any = models.JSONField(default=dict)  # {"what": "caching", "done", "total"} before the first step
+    metrics: Any = models.JSONField(default=dict)  # held-out metrics when done
+    evaluation: Any = models.JSONField(default=dict)  # confusion matrix, per class, calibration
+    oom_replans = models.IntegerField(default=0)
+    last_checkpoint = models.ForeignKey("Checkpoint", models.SET_NULL, null=True, related_name="+")
+    idempotency_key = models.CharField(max_length=200, null=True)
+    request_hash = models.CharField(max_length=64, blank=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "idempotency_key"], name="one_run_per_key")]
+        indexes = [models.Index(fields=["state", "created_at"]), models.Index(fields=["team", "-created_at"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+    # --- what people do ---
+
+    @classmethod
+    def submit(
+        cls,
+        actor: Actor,
+        version: DatasetVersion,
+        base: ModelVersion,
+        method: str,
+        settings: Mapping[str, Any],
+        name: str = "",
+        idempotency_key: str | None = None,
+        request_hash: str = "",
+    ) -> Run:
+        """Queue a run and ring. The same key with the same request gives the same run.
+
+        Raises SpecError naming the field, Denied, Http404 (not visible), IdempotencyConflict.
+        """
+        if version.team_id not in actor.roles or base.team_id not in (None, version.team_id):
+            raise Http404
+        actor.require(WRITE, version.team_id)
+        if idempotency_key and (known := cls._known(version.team_id, idempotency_key, request_hash)):
+            return known
+        chosen = read_settings(version, base, method, settings)
+        try:
+            with transaction.atomic():
+                run = cls.objects.create(
+                    team_id=version.team_id,
+                    created_by=actor.user,
+                    name=name.strip()[:200] or cls._next_name(version),
+                    version=version,
+                    base=base,
+                    task=version.task,
+                    method=method,
+                    settings=chosen,
+                    idempotency_key=idempotency_key or None,
+                    request_hash=request_hash,
+                )
+        except IntegrityError:
+            if not idempotency_key:
+                raise
+            known = cls._known(version.team_id, idempotency_key, request_hash)
+            if known is None:
+                raise
+            return known
+        run.ring()
+        return run
+
+    @classmethod
+    def _known(cls, team_id: Any, key: str, request_hash: str) -> Run | None:
+        run = cls.objects.filter(team=team_id, idempotency_key=key).first()
+        if run and run.request_hash != request_hash:
+            raise IdempotencyConflict(_("This Idempotency-Key was used for another request. Take a new key."))
+        return run
+
+    @classmethod
+    def _next_name(cls, version: DatasetVersion) -> str:
+        number = cls.objects.filter(version__dataset=version.dataset_id).count() + 1
+        return f"{slugify(version.dataset.name, allow_unicode=True)[:150] or version.task}-{number}"
+
+    def ring(self) -> None:
+        queue.ring_on_commit(*((queue.TRAIN_GPU,) if self.needs_gpu else (queue.TRAIN_CPU, queue.TRAIN_GPU)))
+
+    def cancel(self) -> bool:
+        return self.want(Wish.CANCEL)
+
+    def finish(self) -> bool:
+        """Stop here and keep what was learned."""
+        return self.want(Wish.FINISH)
+
+    def pause(self) -> bool:
+        return self.want(Wish.PAUSE)
+
+    def want(self, wish: Wish) -> bool:
+        moved = self.move(lambda row: states.want(row, wish))
+        if moved and self.state == states.QUEUED:
+            self.ring()
+        return moved
+
+    def resume(self) -> bool:
+        if moved := self.move(states.resume):
+            self.ring()
+        return moved
+
+    def rename(self, name: str) -> None:
+        if not (name := name.strip()):
+            raise SpecError("name", _("A run needs a name."))
+        if len(name) > 200:
+            raise SpecError("name", _("A name has at most 200 characters."))
+        self.name = name
+        self.save(update_fields=["name"])
+
+    def delete(self, *args: Any, **kwargs: Any) -> bool:  # type: ignore[override]
+        """Hide it, until `restore`. False while it is going on: cancel it first."""
+        deleted = Run.objects.filter(pk=self.pk, state__in=states.TERMINAL, deleted_at=None).update(deleted_at=Now())
+        self.refresh_from_db()
+        return bool(deleted)
+
+    def restore(self) -> None:
+        Run.objects.filter(pk=self.pk).update(deleted_at=None)
+        self.refresh_from_db()
+
+    # --- what it says about itself ---
+
+    @property
+    def stream(self) -> str:
+        return f"run:{self.pk}"
+
+    @property
+    def folder(self) -> Path:
+        return conf.FILES / "runs" / str(self.pk)
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in states.TERMINAL
+
+    @property
+    def baselines(self) -> dict[str, Any]:
+        """The free baselines of its data: {"split", "rows", "scores": {name: {metric: value}}}."""
+        return dict(self.version.baselines or {})
+
+    def position(self) -> int | None:
+        """Its place in the queue from 1, or None when it does not wait."""
+        if self.state not in states.WAITING:
+            return None
+        before = Q(created_at__lt=self.created_at) | Q(created_at=self.created_at, pk__lt=self.pk)
+        return Run.objects.filter(before, state__in=states.WAITING, needs_gpu=self.needs_gpu, deleted_at=None).count() + 1
+
+    def worker_listens(self) -> bool:
+        """Whether a worker that could train this was heard of lately."""
+        return Worker.listening(queue.TRAIN_GPU, *([] if self.needs_gpu else [queue.TRAIN_CPU])).exists()
+
+    def clone_data(self) -> dict[str, Any]:
+        """What the form needs to start another one like it."""
+        return {"version": str(self.version_id), "base_model": str(self.base_id), "method": self.method, "settings": dict(self.settings)}
+
+    def facts(self) -> dict[str, Any]:
+        """Its state as the page, the socket's `state` message and the API all tell it."""
+        reason = self.reason
+        if self.state in states.WAITING and not reason and not self.worker_listens():
+            reason = _("No training worker is running. Start one, and this run begins by itself.")
+        return {
+            "id": str(self.pk),
+            "name": self.name,
+            "state": self.state,
+            "desired": self.desired,
+            "reason": reason,
+            "reason_code": self.reason_code,
+            "position": self.position(),
+            "step": self.step,
+            "steps": self.steps,
+            "epoch": self.epoch,
+            "eta_s": self.eta_s,
+            "tokens_per_s": self.tokens_per_s,
+            "progress": self.progress,
+            "worker": str(self.lease_owner) if self.lease_owner and self.state in states.LEASED else "",
+            "metrics": self.metrics,
+            "model": str(self.result_id) if self.result_id else None,
+            "attempts": self.attempts_total,
+            "started_at": self.started_at.isoformat() if self.started_at else None,
+            "finished_at": self.finished_at.isoformat() if self.finished_at else None,
+        }
+
+    def announce(self) -> None:
+        """Tell those who watch how it stands, once the transaction is through."""
+        transaction.on_commit(lambda: live.announce(self.stream, {"type": "state", **self.facts()}))
+
+    # --- how its state changes ---
+
+    def move(self, decide: Callable[[Row], Change | None], still: Q = Q(), **fields: Any) -> bool:
+        """Let the pure state machine decide on the row as it stands, and swap only if it still stands so."""
+        for _attempt in range(10):
+            values = Run.objects.filter(pk=self.pk).values(*DECIDING).get()
+            change = decide(Row(**values))
+            if change is None:
+                return False
+            with transaction.atomic():
+                guard = Q(pk=self.pk, state=values["state"], desired=values["desired"], fence=values["fence"]) & still
+                won = Run.objects.filter(guard).update(**self._columns(change), **fields)
+                if won and change.outcome:
+                    self.attempts.filter(ended_at=None).update(ended_at=Now(), outcome=change.outcome)
+            if won:
+                self.refresh_from_db()
+                self.announce()
+                return True
+            if not Run.objects.filter(pk=self.pk).filter(still).exists():
+                return False
+        return False
+
+    def _columns(self, change: Change) -> dict[str, Any]:
+        columns: dict[str, Any] = {"state": change.state, **change.fields}
+        if change.state == states.RUNNING:
+            columns["started_at"] = Coalesce("started_at", Now())
+        if change.state in states.TERMINAL:
+            columns["finished_at"] = Now()
+        if change.state not in states.LEASED:
+            columns |= {"lease_until": None, "lease_owner": None, "eta_s": None, "tokens_per_s": 0, "progress": {}}
+            columns["not_before"] = hence(change.delay_s) if change.delay_s else None
+        return columns
+
+    @classmethod
+    def open_to(cls, worker: Worker) -> models.QuerySet[Any]:
+        runs = super().open_to(worker).filter(deleted_at=None, desired__in=(Wish.RUN, Wish.FINISH))
+        if queue.TRAIN_GPU in worker.queues:
+            return runs
+        return runs.filter(needs_gpu=False) if queue.TRAIN_CPU in worker.queues else runs.none()
+
+    def was_claimed(self, worker: Worker) -> None:
+        self.attempts.create(fence=self.fence, worker=worker, host=worker.host, boot_id=worker.boot_id)
+        self.announce()
+
+    def bury(self, still: Q) -> bool:
+        fence = self.fence
+        progressed = self.checkpoints.filter(fence=fence).exists()
+        buried = self.move(lambda row: states.lost(row, fence, progressed, conf.RETRY_BASE), still)
+        if buried and self.state in states.WAITING:
+            self.ring()
+        return buried
+
+
+def read_settings(version: DatasetVersion, base: ModelVersion, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a run, defaults filled in. Raises SpecError naming the field that does not fit."""
+    task = TASKS.get(version.task)
+    if task is None:
+        raise SpecError("version", _("This data is for a task that cannot be trained yet."))
+    if not version.splits.get("train"):
+        raise SpecError("version", _("This version has no rows to train on."))
+    if not (base.is_trainable and base.state == ModelVersion.State.READY and base.deleted_at is None):
+        raise SpecError("base_model", _("This model cannot be trained on. Choose another one."))
+    if method not in [name for name, _title, _about in task.methods]:
+        raise SpecError("method", _("There is no recipe called “%s”.") % method)
+    known = {setting.name: setting for setting in task.settings}
+    for name in given:
+        if name not in known:
+            raise SpecError(name, _("There is no setting called “%s”.") % name)
+    return {
+        name: setting.read(given.get(name, setting.default_for(method)))
+        for name, setting in known.items()
+        if not setting.methods or method in setting.methods
+    }

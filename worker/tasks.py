@@ -1,0 +1,69 @@
+"""What workers do: one Celery task that rings, and the verbs of short work by name. Thin; no torch in this process."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from webapp import queue
+from webapp.datasets.reading import ReadingError
+from webapp.runs.models import Run
+from webapp.work.agent import Agent
+from webapp.work.models import Claimable, Hopeless, Worker, WorkItem
+from worker import machine
+from worker.supervisor import Spares, attend
+
+log = logging.getLogger(__name__)
+
+KINDS = {  # imported when first called
+    "read_files": "webapp.datasets.work.read_files",
+    "publish_version": "webapp.datasets.work.publish_version",
+    "baselines": "webapp.datasets.work.baselines",
+    "fetch_model": "webapp.catalog.fetching.fetch_model",
+}
+
+agent: Agent | None = None  # of this process, once it works
+spares = Spares()
+
+
+@queue.app.task(name=queue.RING)
+def ring() -> None:
+    if agent:
+        agent.look()
+
+
+def make_agent(queues: list[str]) -> Agent:
+    """The agent of a worker that listens to these queues."""
+    trains = bool({queue.TRAIN_CPU, queue.TRAIN_GPU} & set(queues))
+    worker = Worker.register("train" if trains else "data", queues, machine.device())
+    kinds: list[type[Claimable]] = [*([Run] if trains else []), *([WorkItem] if queue.DATA in queues else [])]
+    return Agent(worker, kinds, do, spares.warm if trains else lambda: None)
+
+
+def do(thing: Run | WorkItem) -> None:
+    if isinstance(thing, Run):
+        assert agent is not None
+        attend(thing, spares, agent.leaving)
+    else:
+        do_item(thing)
+
+
+def do_item(item: WorkItem) -> None:
+    """Call its verb and enter how it went."""
+    try:
+        verb(item.kind)(item)
+    except (ReadingError, Hopeless) as error:  # people can mend it, we cannot
+        item.fail(str(error))
+    except Exception:
+        log.exception("%s failed", item)
+        item.try_again(_("This failed for a reason of ours; it stands in the worker's log. It is tried three times."))
+    else:
+        item.succeed()
+
+
+def verb(kind: str) -> Any:
+    module, name = KINDS[kind].rsplit(".", 1)
+    return getattr(import_module(module), name)
