@@ -85,6 +85,8 @@ class Upload(TeamScoped):
     def receive(self, offset: int, stream: blobs.Readable, digest: str = "", algorithm: str = "") -> None:
         """Append what `stream` holds at `offset`: on disk first, then in the row. Raises WrongOffset, TooLarge,
         ChecksumMismatch (`digest` of `algorithm` in hexadecimal) or DiskFull, and then nothing has changed."""
+        if self.is_whole:
+            raise WrongOffset
         with blobs.locked(blobs.part_path(self.pk)) as file:
             self.refresh_from_db(fields=["offset", "sha256"])
             if offset != self.offset or self.is_whole:
@@ -130,10 +132,7 @@ class Upload(TeamScoped):
             sha256 = blobs.hash_of(part)
             Upload.objects.filter(pk=self.pk).update(sha256=sha256)
             self.sha256 = sha256
-        if blobs.path_of(self.sha256).exists():
-            part.unlink(missing_ok=True)
-        else:
-            blobs.keep(part, blobs.path_of(self.sha256))
+        blobs.keep(part, blobs.path_of(self.sha256))
 
     def discard(self) -> None:
         """The person no longer wants it. A whole file stays while something may use it."""
