@@ -206,3 +206,15 @@ LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 LOCALE_PATHS = [ROOT / "webapp" / "locale"]
 USE_I18N = USE_TZ = True
 TIME_ZONE = "UTC"
+
+# --- What is written down: JSON lines without secrets ---------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "webapp.home.logs.JsonLines"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "uvicorn", "uvicorn.error", "uvicorn.access")
+    },
+}

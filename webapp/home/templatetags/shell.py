@@ -48,3 +48,20 @@ def when(moment: datetime | None) -> str | SafeString:
     age = now() - moment
     words = _("just now") if age.total_seconds() < 60 else _("%(span)s ago") % {"span": timesince(moment, depth=1)}
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), words)
+
+
+@register.simple_tag
+def registration_is_open() -> bool:
+    return bool(settings.REGISTRATION_OPEN)
+
+
+@register.filter
+def device(user_agent: str) -> str:
+    """A browser as people call it, e.g. "Firefox on Linux"; a program by its first word."""
+    browsers = {"Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+    systems = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS": "macOS", "Linux": "Linux"}
+    browser = next((name for mark, name in browsers.items() if mark in user_agent), "")
+    system = next((name for mark, name in systems.items() if mark in user_agent), "")
+    if browser and system:
+        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+    return browser or user_agent.partition("/")[0][:40] or _("Unknown")
