@@ -68,11 +68,12 @@ class Mapping:
 
     def reading_answers(self, answers: Answers[str, str]) -> dict[str, Any]:
         """Options that change how the bytes are read; with them what was mapped before is forgotten."""
-        options: dict[str, Any] = {name: answers[name] for name in ("encoding", "delimiter", "sheet", "member") if answers.get(name)}
+        asked: dict[str, Any] = {name: answers[name] for name in ("encoding", "delimiter", "sheet", "member") if answers.get(name)}
         header = answers.get("header_row", "")
         if header.isascii() and header.isdigit():
-            options["header_row"] = int(header[:6])
-        return {**options, "mapping": None, "labels": None, "confirmed": False}
+            asked["header_row"] = int(header[:6])
+        changed = {name: value for name, value in asked.items() if value != self.file.get(name)}  # the rest may be guessed anew
+        return {**changed, "mapping": None, "labels": None, "confirmed": False}
 
     @property
     def report(self) -> dict[str, Any]:
