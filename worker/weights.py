@@ -30,7 +30,6 @@ class Weights:
     family: str  # config.model_type
     parameters: int
     bytes: int  # of all safetensors files
-    labels: tuple[str, ...]
 
 
 def look(folder: Path) -> Weights:
@@ -49,7 +48,7 @@ def look(folder: Path) -> Weights:
     parameters = sum(count for count, _ in sizes)
     data = sum(size for _, size in sizes)
     check_proportions(config, data)
-    return Weights(str(config.get("model_type", "")), parameters, data, labels_of(config))
+    return Weights(str(config.get("model_type", "")), parameters, data)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -118,12 +117,3 @@ def check_proportions(config: dict[str, Any], data: int) -> None:
         raise Unusable("config.json gives a size that is not a whole number. Copy the model again.")
     if max(hidden * hidden, words * narrow, hidden * wide, layers * hidden) > 2 * data:
         raise Unusable("config.json describes a much larger model than the weights file holds. Copy the model again.")
-
-
-def labels_of(config: dict[str, Any]) -> tuple[str, ...]:
-    """The label names in class order; empty when the configuration only counts them (LABEL_0, LABEL_1)."""
-    names = config.get("id2label")
-    if not isinstance(names, dict) or not all(str(key).isdigit() for key in names):
-        return ()
-    labels = tuple(str(names[key]) for key in sorted(names, key=int))
-    return () if all(label.startswith("LABEL_") for label in labels) else labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterable
@@ -219,6 +220,15 @@ class ModelVersion(models.Model):
                 return file.read(CARD_LIMIT).decode(errors="replace")
         except OSError:
             return ""
+
+    @property
+    def examples(self) -> list[dict[str, Any]]:
+        """Up to three held-out rows to try it with, from tunebench.json beside the weights."""
+        try:
+            found = json.loads((self.path / "tunebench.json").read_text(encoding="utf-8")).get("examples", [])
+        except (OSError, ValueError, AttributeError):
+            return []
+        return [example for example in found if isinstance(example, dict)][:3] if isinstance(found, list) else []
 
     @property
     def run_id(self) -> UUID | None:

@@ -164,6 +164,24 @@ class Prediction(TeamScoped):
         except redis.RedisError:
             return []
 
+    @property
+    def texts(self) -> list[str]:
+        """What was asked, one line a field, of the first row."""
+        row = self.inputs[0] if isinstance(self.inputs, list) else self.inputs
+        return list(row.values())
+
+    @property
+    def outcome_line(self) -> str:
+        """What was answered, in a word."""
+        if isinstance(self.answer, list):
+            return _("%(count)d answers") % {"count": len(self.answer)}
+        return str(self.answer.get("label") or self.answer.get("text") or self.answer.get("answer") or "")
+
+    @property
+    def confidence(self) -> float | None:
+        scores = self.answer.get("scores") if isinstance(self.answer, dict) else None
+        return scores.get(self.answer["label"]) if scores else None
+
     @classmethod
     def recent(cls, actor: Actor, model: ModelVersion, most: int = 10) -> models.QuerySet[Any]:
         """The last answers that this person got from `model`."""

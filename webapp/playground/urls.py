@@ -1,3 +1,10 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from webapp.playground import views
+
+app_name = "playground"
+urlpatterns = [
+    path("", views.page, name="page"),
+    path("models/<uuid:pk>/try/", views.panel, name="try"),
+    path("models/<uuid:pk>/history/", views.history, name="history"),
+]

@@ -1,0 +1,126 @@
+"""Models and what they answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.translation import gettext as _
+from ninja import Router
+
+from webapp.api.door import Body, Problem, page
+from webapp.catalog.models import ModelVersion
+from webapp.catalog.packing import as_zip
+from webapp.people.access import WRITE, find
+from webapp.playground.models import Busy, NoAnswer, NotAnswering, Prediction, Unserved, is_last
+
+router = Router()
+
+
+class NewModel(Body):
+    """Either the name of a model on the hub, or a folder that an administrator allowed."""
+
+    hub: str | None = None
+    folder: str | None = None
+
+
+class Question(Body):
+    """`inputs` as `GET /tasks` lists them for the model's task: one object, or a list of up to 64."""
+
+    inputs: Any
+    parameters: dict[str, Any] = {}
+    untuned: bool = False
+
+
+@router.get("/models", summary="Models that can be tried or fine-tuned")
+def models(
+    request: HttpRequest, trainable: bool | None = None, task: str | None = None, after: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    found = ModelVersion.objects.visible_to(request.actor).present().listed()
+    if trainable is not None:
+        found = found.filter(is_trainable=trainable, state=ModelVersion.State.READY)
+    if task and not trainable:  # a base may be trained for any task
+        found = found.filter(task=task)
+    return page(found, after, limit, ModelVersion.facts)
+
+
+@router.post("/models", response={201: dict[str, Any]}, summary="Add a model of the hub, or of a folder")
+def add(request: HttpRequest, payload: NewModel) -> tuple[int, dict[str, Any]]:
+    if bool(payload.hub) == bool(payload.folder):
+        raise Problem(
+            422, _("Unprocessable"), _("Name either a model of the hub or a folder."), [{"field": "hub", "message": _("hub or folder")}]
+        )
+    model = (
+        ModelVersion.add_hub(request.actor, payload.hub) if payload.hub else ModelVersion.add_folder(request.actor, payload.folder or "")
+    )
+    return 201, model.facts()
+
+
+@router.get("/models/{uuid:pk}", summary="One model")
+def model(request: HttpRequest, pk: UUID) -> dict[str, Any]:
+    return find(request.actor, ModelVersion.objects.present().listed(), pk).facts()
+
+
+@router.delete("/models/{uuid:pk}", response={204: None}, summary="Delete a model; it can be restored on its page")
+def delete(request: HttpRequest, pk: UUID) -> tuple[int, None]:
+    find(request.actor, ModelVersion.objects.present(), pk, WRITE).delete_softly()
+    return 204, None
+
+
+@router.get("/models/{uuid:pk}/download", summary="Weights, tokenizer, configuration and card as a zip file")
+def download(request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
+    return as_zip(ready(find(request.actor, ModelVersion.objects.present(), pk)))
+
+
+@router.post("/models/{uuid:pk}/predictions", response=dict[str, Any], summary="Ask a model; Accept: text/event-stream streams what comes")
+async def predict(request: HttpRequest, pk: UUID, payload: Question) -> dict[str, Any] | HttpResponse:
+    prediction = await sync_to_async(ask)(request, pk, payload)
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingHttpResponse(events(prediction), content_type="text/event-stream", headers=headers)
+    try:
+        frame = await prediction.answered()
+    except NoAnswer as silence:
+        raise Problem(504, _("No answer in time"), str(silence)) from None
+    if frame["type"] == "failed":
+        raise Problem(502, _("The model could not answer"), frame["reason"])
+    return answer(prediction, frame)
+
+
+def ask(request: HttpRequest, pk: UUID, payload: Question) -> Prediction:
+    model = find(request.actor, ModelVersion.objects.present().select_related("parent"), pk)
+    try:
+        return Prediction.ask(request.actor, model, payload.inputs, payload.parameters, payload.untuned)
+    except NotAnswering as refusal:
+        raise Problem(409, _("The model answers nothing"), str(refusal)) from None
+    except Busy as refusal:
+        raise Problem(429, _("Too many questions"), str(refusal), Retry_After=str(refusal.retry_s)) from None
+    except Unserved as refusal:
+        raise Problem(503, _("Nobody answers"), str(refusal)) from None
+
+
+def answer(prediction: Prediction, frame: dict[str, Any]) -> dict[str, Any]:
+    content = {"answers": frame["answer"]} if isinstance(frame["answer"], list) else frame["answer"]
+    return {"id": str(prediction.pk), **content, "latency_ms": frame["latency_ms"]}
+
+
+async def events(prediction: Prediction) -> AsyncGenerator[str]:
+    """Server-sent events: loading, piece, then answer or failed."""
+    async with aclosing(prediction.frames()) as frames:
+        async for frame in frames:
+            content = answer(prediction, frame) if frame["type"] == "answer" else {k: v for k, v in frame.items() if k != "type"}
+            yield f"event: {frame['type']}\ndata: {json.dumps(content, ensure_ascii=False)}\n\n"
+            if is_last(frame):
+                return
+    yield f"event: failed\ndata: {json.dumps({'reason': _('No answer came in time. Ask again.')})}\n\n"
+
+
+def ready(model: ModelVersion) -> ModelVersion:
+    if model.state != ModelVersion.State.READY:
+        raise Problem(409, _("Not ready"), _("This model has not been fetched, so there is nothing to download."))
+    return model

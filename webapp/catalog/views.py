@@ -1,0 +1,111 @@
+"""The pages of models: find through the one door, call one verb, draw."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from webapp.catalog.models import ModelVersion, offered_folders
+from webapp.catalog.packing import as_zip
+from webapp.people.access import WRITE, find
+from worker.spec import SpecError
+
+PAGE = 50
+
+
+@login_required
+def models(request: HttpRequest) -> HttpResponse:
+    """The list; a POST adds a model of the hub or of a folder."""
+    if request.method == "POST":
+        return add(request)
+    return listing(request)
+
+
+def add(request: HttpRequest) -> HttpResponse:
+    actor, given = request.actor, request.POST  # type: ignore[attr-defined]
+    try:
+        model = (
+            ModelVersion.add_folder(actor, given["folder"]) if given.get("folder") else ModelVersion.add_hub(actor, given.get("hub", ""))
+        )
+    except SpecError as error:
+        return listing(request, {error.field: str(error)}, status=422)
+    return redirect("catalog:page", model.pk)
+
+
+def listing(request: HttpRequest, errors: dict[str, str] | None = None, status: int = 200) -> HttpResponse:
+    actor = request.actor  # type: ignore[attr-defined]
+    present = ModelVersion.objects.visible_to(actor).present().listed()
+    mine = present.exclude(task="").order_by("-pk")
+    if before := request.GET.get("before"):
+        mine = mine.filter(pk__lt=find(actor, ModelVersion, before).pk)
+    page = list(mine[: PAGE + 1])
+    gone = request.GET.get("deleted")
+    content = {
+        "trained": page[:PAGE],
+        "older": page[PAGE - 1].pk if len(page) > PAGE else None,
+        "bases": present.filter(task="").order_by("-pk")[:200],
+        "deleted": find(actor, ModelVersion.objects.exclude(deleted_at=None), gone) if gone else None,
+        "folders": offered_folders(),
+        "errors": errors or {},
+        "hub": request.POST.get("hub", ""),
+        "may_write": actor.may(WRITE, actor.team_id),
+    }
+    return render(request, "catalog/list.html", content, status=status)
+
+
+@login_required
+def page(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor = request.actor  # type: ignore[attr-defined]
+    model = find(actor, ModelVersion.objects.listed(), pk)
+    content = {
+        "model": model,
+        "children": model.children.visible_to(actor).present().order_by("-pk")[:20],
+        "may_write": actor.may(WRITE, model.team_id),
+        "may_train": actor.may(WRITE, actor.team_id),
+    }
+    return render(request, "catalog/page.html", content)
+
+
+@login_required
+def standing(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """How far a model is that is being fetched: a fragment that asks again until it is there."""
+    model = find(request.actor, ModelVersion.objects.listed(), pk)  # type: ignore[attr-defined]
+    response = render(request, "catalog/_standing.html", {"model": model})
+    if model.state != ModelVersion.State.FETCHING:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@login_required
+@require_POST
+def fetching(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Try again."""
+    find(request.actor, ModelVersion.objects.present(), pk, WRITE).fetch_again()  # type: ignore[attr-defined]
+    return redirect("catalog:page", pk)
+
+
+@login_required
+@require_POST
+def deletion(request: HttpRequest, pk: UUID) -> HttpResponse:
+    find(request.actor, ModelVersion.objects.present(), pk, WRITE).delete_softly()  # type: ignore[attr-defined]
+    return redirect(f"{reverse('catalog:list')}?deleted={pk}")
+
+
+@login_required
+@require_POST
+def restoration(request: HttpRequest, pk: UUID) -> HttpResponse:
+    find(request.actor, ModelVersion, pk, WRITE).restore()  # type: ignore[attr-defined]
+    return redirect("catalog:page", pk)
+
+
+@login_required
+def download(request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
+    model = find(request.actor, ModelVersion.objects.present(), pk)  # type: ignore[attr-defined]
+    if model.state != ModelVersion.State.READY:
+        raise Http404
+    return as_zip(model)
