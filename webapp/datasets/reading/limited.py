@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,8 +18,10 @@ from typing import Any
 
 from webapp.datasets.reading import Limits, ReadingError
 
+log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")  # no secret ever reaches the child
+NO_MEMORY = ("memory allocation of", "Cannot allocate memory", "MemoryError", "out of memory")
 SILENCE_S = 5.0  # between closing its output and leaving
 
 
@@ -84,11 +87,12 @@ def last_words(noise: Any) -> str:
 
 def post_mortem(status: int, late: bool, limits: Limits, noise: str) -> ReadingError:
     """Why the child left without an answer."""
+    log.warning("a reading ended with status %s and said: %s", status, noise or "nothing")
     if late or status == -signal.SIGXCPU:
         return ReadingError("too_slow", f"Reading took longer than {limits.wall_s / 60:.0f} minutes. Split the file and upload the parts.")
     if status == -signal.SIGXFSZ or "No space left" in noise:
         return ReadingError("too_large", "There is not enough room to unpack this file. Upload a smaller part of it.")
-    if status in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS) or "memory" in noise.lower():
+    if status in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS) or any(word in noise for word in NO_MEMORY):
         return out_of_memory(limits)
     return ReadingError("unreadable", "This file could not be read: it is damaged in a way that stopped the reader. Save it again as CSV.")
 

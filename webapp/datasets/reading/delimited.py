@@ -1,0 +1,332 @@
+"""CSV and its relatives. Whole blocks go through numpy and polars; a block that breaks the rules is read record by record."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from webapp.datasets.reading import MIB, Problem
+from webapp.datasets.reading import header as headers
+from webapp.datasets.reading.staging import Desk, frames_of
+
+QUOTE, NEWLINE = 34, 10
+DELIMITERS = (",", "\t", ";", "|")
+HEAD = 256 * 1024  # bytes that are tasted
+MOST_FAULTS = 10_000  # broken quotes in one file
+TALL = 50  # lines in one record that make one wonder
+
+
+@dataclass(frozen=True)
+class Dialect:
+    delimiter: str  # one ASCII character
+    quoting: bool = True
+
+    @property
+    def field(self) -> re.Pattern[str]:
+        """A quoted field that ends where fields end, else everything up to the next delimiter, quotes included."""
+        d = re.escape(self.delimiter)
+        plain = rf"([^{d}\n]*+)"
+        return re.compile(rf'"([^"]*+(?:""[^"]*+)*+)"(?=[{d}\n]|\Z)|{plain}' if self.quoting else rf"(?!x)x()|{plain}")
+
+
+@dataclass(frozen=True)
+class Record:
+    line: int
+    lines: int
+    cells: list[str]
+    broken: bool = False  # a quotation mark that opens a field is never closed properly
+    bytes: int = 0
+
+
+def records(text: str, dialect: Dialect, line: int, width: int = 0, final: bool = True) -> Iterator[Record | str]:
+    """The records of `text`, which consists of whole lines; then, as a str, what may go on in the next block.
+
+    A record of several lines that has not `width` cells ends with its first line: an unclosed quote costs one line.
+    """
+    field, at, end = dialect.field, 0, len(text)
+    while at < end:
+        stop = text.find("\n", at)
+        stop = end if stop < 0 else stop
+        start = at
+        if not dialect.quoting or '"' not in text[at:stop]:
+            cells, broken, at = text[at:stop].split(dialect.delimiter), False, stop
+        else:
+            cells, broken, at, open_at_end = quoted(text, field, at, min(end, at + MIB))
+            if open_at_end and not final and end - start < MIB:
+                yield text[start:]
+                return
+            if broken or (at > stop and width and len(cells) != width):
+                cells, broken, at, _ = quoted(text, field, start, stop)
+                broken = True
+        lines = text.count("\n", start, at) + 1
+        yield Record(line, lines, cells, broken, at - start)
+        line += lines
+        at += 1
+
+
+def quoted(text: str, field: re.Pattern[str], at: int, most: int) -> tuple[list[str], bool, int, bool]:
+    """(cells, broken, where the record ends, whether a quote was still open at the end of the text)."""
+    cells, broken, open_at_end = [], False, False
+    while True:
+        match = field.match(text, at, most)
+        assert match
+        if match.group(1) is not None:
+            cells.append(match.group(1).replace('""', '"'))
+        else:
+            cells.append(match.group(2))
+            if match.group(2).startswith('"') or text.startswith('"', at):
+                broken = True
+                open_at_end = open_at_end or not re.compile(r'"[^"]*+(?:""[^"]*+)*+"').match(text, at, most)
+        at = match.end()
+        if at >= most or text[at] == "\n":
+            return cells, broken, at, open_at_end
+        at += 1
+
+
+# --- What kind of table this is -----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Sniffed:
+    dialect: Dialect
+    header_row: int  # line, 0 for none
+    names: list[str]
+    width: int
+    head: list[list[str]]
+    guessed: bool
+    sure: float  # share of records that have as many cells as most
+
+
+def sniff(text: str, options: dict[str, Any], named_csv: bool) -> Sniffed | None:
+    """None: these are lines of plain text, not a table."""
+    if options.get("delimiter"):
+        dialects = [Dialect(options["delimiter"]), Dialect(options["delimiter"], quoting=False)]
+    else:
+        dialects = [Dialect(d, quoting) for quoting in (True, False) for d in DELIMITERS]
+    best, sure = max(((d, taste(text, d)) for d in dialects), key=lambda pair: pair[1])
+    least = 0.0 if options.get("delimiter") else 0.4 if named_csv else 0.7 if best.delimiter == "\t" else 0.95
+    if sure[0] <= least:
+        if not named_csv:
+            return None
+        best = Dialect(",")
+    found = [r for r in records(text, best, 1) if isinstance(r, Record)][:400]
+    rows = [r.cells for r in found]
+    if options.get("header_row") is not None:
+        line = int(options["header_row"])
+        index = next((i for i, r in enumerate(found) if r.line <= line < r.line + r.lines), -1) if line else -1
+    else:
+        index = headers.guess(rows)
+    width = headers.width_of(rows[index + 1 :] or rows)
+    names = rows[index] if index >= 0 else [""] * width
+    if len(names) < width and index >= 0:
+        names = names + [""] * (width - len(names))
+    if len(names) > width and index >= 0:
+        width = len(names)
+    row = found[index].line if index >= 0 else 0
+    return Sniffed(best, row, names, width, [c[:50] for c in rows[:12]], options.get("header_row") is None, sure[0])
+
+
+def taste(text: str, dialect: Dialect) -> tuple[float, float, int]:
+    """How well the dialect fits: share of records of the usual width (with more than one cell), few broken quotes, width."""
+    widths: Counter[int] = Counter()
+    broken = 0
+    for number, record in enumerate(records(text, dialect, 1)):
+        if number == 300 or isinstance(record, str):
+            break
+        if any(record.cells):
+            widths[len(record.cells)] += 1
+            broken += record.broken
+    total = sum(widths.values())
+    width = max(widths, key=lambda w: (widths[w], w), default=1)
+    if width == 1 or not total:
+        return (0.0, 0.0, 0)
+    share = widths[width] / total
+    quoted_right = 0.0 if not dialect.quoting else 1 - broken / total
+    return (round(share, 1) if share < 1 else 1.0, quoted_right if quoted_right > 0.8 else 0.1 * dialect.quoting, width)
+
+
+# --- Reading it ---------------------------------------------------------------------------------------------------------
+class Table:
+    """Frames of a delimited text, blocks of whole lines going in."""
+
+    def __init__(self, sniffed: Sniffed, desk: Desk) -> None:
+        self.dialect, self.width, self.desk = sniffed.dialect, sniffed.width, desk
+        self.header_row = sniffed.header_row
+        self.header = [cell.strip() for cell in sniffed.names] if sniffed.header_row else []
+        self.columns = desk.name_columns(sniffed.names)
+        self.line, self.blank, self.faults, self.read, self.slow = 1, 0, 0, 0, False
+        self.last: tuple[int, list[str]] | None = None
+
+    def frames(self, blocks: Iterable[bytes]) -> Iterator[pl.DataFrame]:
+        """All good rows. The very last one is held back until it is known not to be a line of totals."""
+        held: pl.DataFrame | None = None
+        for frame in self._frames(blocks):
+            good = self._without_headers(frame)
+            if not good.height:
+                continue
+            if held is not None:
+                yield held
+            self.read += good.height
+            held = good
+        if held is not None:
+            yield self._without_total(held)
+
+    def _frames(self, blocks: Iterable[bytes]) -> Iterator[pl.DataFrame]:
+        rest = b""
+        for block in blocks:
+            frame, rest = self._block(rest + block, final=False)
+            yield frame
+            if len(rest) > 16 * MIB:
+                raise self.desk.fail("line_too_long", f"The record in line {self.line:,} never ends. Check its quotation marks.", self.line)
+        if rest:
+            yield self._block(rest if rest.endswith(b"\n") else rest + b"\n", final=True)[0]
+
+    def _block(self, data: bytes, final: bool) -> tuple[pl.DataFrame, bytes]:
+        if not final and not data.endswith(b"\n"):
+            cut = data.rfind(b"\n") + 1
+            frame, rest = self._block(data[:cut], final) if cut else (self._empty(), b"")
+            return frame, rest + data[cut:]
+        laid = layout(np.frombuffer(data, np.uint8), ord(self.dialect.delimiter), self.dialect.quoting)
+        if laid is None or (final and laid.end < len(data)) or len(data) - laid.end > MIB:
+            return self._slowly(data, final)
+        return self._quickly(data, laid)
+
+    def _quickly(self, data: bytes, laid: Layout) -> tuple[pl.DataFrame, bytes]:
+        lines = self.line + laid.lines
+        body = lines > self.header_row
+        blank = laid.starts == laid.ends
+        long = laid.ends - laid.starts > self.desk.limits.cell
+        good = body & ~blank & ~long & (laid.widths == self.width)
+        self.blank += int((blank & body).sum())
+        bad = np.flatnonzero(body & ~blank & ~good)
+        kept = data[: laid.end] if good.all() else b"".join(data[a:b] for a, b in runs(good, laid))
+        frame = self._parse(kept)
+        if frame.height != int(good.sum()):
+            return self._slowly(data, final=False)
+        for index in bad:
+            text = data[laid.starts[index] : laid.ends[index]].decode()
+            self._judge(next(r for r in records(text, self.dialect, int(lines[index])) if isinstance(r, Record)))
+        self.line += laid.newlines
+        return frame.insert_column(0, pl.Series("_row", lines[good], pl.Int64)), data[laid.end :]
+
+    def _parse(self, data: bytes) -> pl.DataFrame:
+        if not data:
+            return pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
+        try:
+            frame = pl.read_csv(
+                data,
+                has_header=False,
+                schema=dict.fromkeys(self.columns, pl.String),
+                separator=self.dialect.delimiter,
+                quote_char='"' if self.dialect.quoting else None,
+            )
+        except pl.exceptions.PolarsError:
+            return self._empty()  # the count will not fit, and the slow way is taken
+        return frame.with_columns(pl.all().fill_null(""))
+
+    def _empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema={"_row": pl.Int64, **dict.fromkeys(self.columns, pl.String)})
+
+    def _slowly(self, data: bytes, final: bool) -> tuple[pl.DataFrame, bytes]:
+        self.slow = True
+        rest = ""
+        good: list[tuple[int, list[str]]] = []
+        for record in records(data.decode(), self.dialect, self.line, self.width, final):
+            if isinstance(record, str):
+                rest = record
+                break
+            self.line = record.line + record.lines
+            if record.line > self.header_row and self._judge(record):
+                good.append((record.line, record.cells))
+        return pl.concat([self._empty(), *frames_of(iter(good), self.columns)]), rest.encode()
+
+    def _judge(self, record: Record) -> bool:
+        """Whether the record may be kept; if not, it is put down with its reason."""
+        has, line = len(record.cells), record.line
+        if has == 1 and not record.cells[0].strip():
+            self.blank += 1
+            return False
+        if record.bytes > self.desk.limits.cell:
+            size = self.desk.limits.cell // MIB
+            self.desk.reject(line, "too_long", f"Line {line:,} is longer than {size} MB.", [cell[:500] for cell in record.cells[:20]])
+            return False
+        if record.broken and self.dialect.quoting:
+            self.faults += 1
+            if self.faults > MOST_FAULTS:
+                raise self.desk.fail("quotes", f"More than {MOST_FAULTS:,} lines have broken quotation marks. Export the file again.", line)
+        if has != self.width:
+            if record.broken:
+                self.desk.reject(line, "unclosed_quote", f"Line {line:,} opens a quotation mark that is not closed.", record.cells)
+            else:
+                self.desk.reject(line, "ragged", f"Line {line:,} has {has} cells where {self.width} are expected.", record.cells)
+            return False
+        if record.broken:
+            message = f"Line {line:,} has a quotation mark that is not closed; it was kept as it stands. Check its cells."
+            self.desk.note(Problem(line, "unclosed_quote", message, level="warning"))
+        if record.lines > TALL:
+            message = f"The record in line {line:,} spans {record.lines} lines: is a quotation mark missing?"
+            self.desk.note(Problem(line, "tall_cell", message, level="warning"))
+        return True
+
+    def _without_headers(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Some files repeat their header in the middle, as tables made of several pages do."""
+        if not self.header or not frame.height:
+            return frame
+        again = pl.all_horizontal(pl.col(n).str.strip_chars() == h for n, h in zip(self.columns, self.header, strict=True))
+        for row in frame.filter(again).iter_rows():
+            self.desk.reject(row[0], "repeated_header", f"Line {row[0]:,} repeats the column names.", row[1:])
+        return frame.filter(~again)
+
+    def _without_total(self, frame: pl.DataFrame) -> pl.DataFrame:
+        last = frame.row(-1)
+        filled = [cell for cell in last[1:] if cell.strip()]
+        if len(last) > 2 and filled and len(filled) < len(last) - 1 and any(headers.TOTAL.match(cell) for cell in filled):
+            self.read -= 1
+            self.desk.reject(last[0], "total_line", f"Line {last[0]:,} looks like a line of totals, not a record.", last[1:])
+            return frame.head(-1)
+        return frame
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the records of a block lie, by byte."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    widths: np.ndarray  # cells
+    lines: np.ndarray  # physical line of each start, from 0
+    newlines: int  # physical lines up to `end`
+    end: int  # after the last whole record
+
+
+def layout(data: np.ndarray, delimiter: int, quoting: bool) -> Layout | None:
+    """None: quotation marks stand where the rules do not allow them, so counting cells would be guesswork."""
+    breaks = all_breaks = np.flatnonzero(data == NEWLINE)
+    cells = np.flatnonzero(data == delimiter)
+    quotes = np.flatnonzero(data == QUOTE) if quoting else breaks[:0]
+    if quotes.size:
+        opening, closing = quotes[0::2], quotes[1::2]
+        before = data[np.maximum(opening - 1, 0)]
+        after = data[np.minimum(closing + 1, data.size - 1)]
+        if not ((opening == 0) | (before == delimiter) | (before == NEWLINE) | (before == QUOTE)).all():
+            return None
+        if not ((closing == data.size - 1) | (after == delimiter) | (after == NEWLINE) | (after == QUOTE)).all():
+            return None
+        breaks = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
+        cells = cells[np.searchsorted(quotes, cells) % 2 == 0]
+    starts = np.concatenate(([0], breaks[:-1] + 1)) if breaks.size else breaks
+    widths = np.diff(np.searchsorted(cells, breaks), prepend=0) + 1
+    end = int(breaks[-1]) + 1 if breaks.size else 0
+    lines = np.searchsorted(all_breaks, starts)
+    return Layout(starts, breaks, widths, lines, int(np.searchsorted(all_breaks, end)), end)
+
+
+def runs(good: np.ndarray, laid: Layout) -> Iterator[tuple[int, int]]:
+    """Byte ranges of neighbouring good records."""
+    edges = np.flatnonzero(np.diff(good.astype(np.int8), prepend=0, append=0))
+    for first, after in zip(edges[0::2], edges[1::2], strict=True):
+        yield int(laid.starts[first]), int(laid.ends[after - 1]) + 1

@@ -1,0 +1,61 @@
+"""Which of the first rows names the columns."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from worker.nlp import TASKS
+
+NUMBER = re.compile(r"[-+]?[\d.,  ]*\d[%€$£]?")
+USUAL = {"id", "no", "nr", "nummer", "number", "index", "date", "name", "user", "score", "rating", "split", "question", "answer", "context"}
+TOTAL = re.compile(r"\s*(grand total|total|totals|sum|summe|gesamt|insgesamt|somme|合计|总计|总数|小计)\b", re.IGNORECASE)
+LOOK = 25  # rows in which a header may hide
+
+
+def known_names() -> set[str]:
+    return USUAL | {hint for task in TASKS.values() for role in task.roles for hint in role.hints}
+
+
+def is_number(cell: str) -> bool:
+    return bool(NUMBER.fullmatch(cell.strip()))
+
+
+def width_of(rows: list[list[str]]) -> int:
+    widths = Counter(len(row) for row in rows if any(cell.strip() for cell in row))
+    return max(widths, key=lambda w: (widths[w], w)) if widths else 0
+
+
+def guess(rows: list[list[str]]) -> int:
+    """Index of the header in `rows`, or -1 when the first rows look like all the others."""
+    width = width_of(rows)
+    for index, row in enumerate(rows[:LOOK]):
+        filled = sum(bool(cell.strip()) for cell in row)
+        body = [r for r in rows[index + 1 :] if len(r) == width]
+        if abs(len(row) - width) <= (0 if index else 1) and filled >= max(1, 0.6 * width):
+            return index if names_columns(row, body, width) else -1
+        if len(row) == width and filled > 0.3 * width and not body:
+            return index
+        if known_names() & {cell.strip().lower() for cell in row} and len(row) <= width and filled > 1:
+            return index
+    return 0 if rows and len(rows) == 1 else -1
+
+
+def names_columns(row: list[str], body: list[list[str]], width: int) -> bool:
+    cells = [cell.strip() for cell in row]
+    if {cell.lower() for cell in cells} & known_names():
+        return True
+    if any(is_number(cell) for cell in cells) or any(len(cell) > 200 for cell in cells):
+        return False
+    if not body:
+        return True
+    named = 0
+    for column, cell in enumerate(cells[:width]):
+        values = [r[column].strip() for r in body]
+        full = [v for v in values if v]
+        if cell and cell in full and len(set(full)) < 0.6 * len(full):
+            return False  # "neutral" above a column of labels is one of them
+        typed = sum(is_number(v) for v in full) > 0.7 * len(full) if full else False
+        shorter = bool(full) and len(cell) < 0.5 * sum(map(len, full)) / len(full)
+        named += typed or shorter
+    return named > 0 or all(cell and len(cell) <= 30 and " " not in cell for cell in cells)

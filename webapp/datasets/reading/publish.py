@@ -1,0 +1,229 @@
+"""The verb "publish": staged rows to the Parquet file of a version, the same bytes for the same rows and choices."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import polars as pl
+
+from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Finding, Limits, Problem, Published, ReadingError
+from webapp.datasets.reading import findings as findings_of
+from webapp.datasets.reading import split as splits_of
+from webapp.datasets.reading.staging import Progress, defused, write
+from worker.nlp import TASKS, Task
+
+SLICE = 50_000  # staged rows in memory at a time
+
+
+def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, Any]:
+    task, mapping = TASKS[job["task"]], dict(job["mapping"])
+    out = Path(job["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    staged = [(item["part"], pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
+    columns = [name for name in staged[0][1].collect_schema().names() if name != "_row"]
+    check_mapping(mapping, columns, task)
+    known = [
+        p if isinstance(p, Problem) else Problem(**p)
+        for p in job.get("problems") or []
+        if (p["level"] if isinstance(p, dict) else p.level) == "error"
+    ]
+    judge = Judge(task, mapping, job.get("labels") or {}, out / "rejected.csv", known, progress)
+    judged = judge.all(staged, [Path(item["path"]) for item in job["staged"]])
+    good = judged.filter("good")
+    if judge.rejected and not job.get("accept_rejected"):
+        first = judge.problems[0]
+        text = f"{judge.rejected:,} rows cannot be used and would be left out. Confirm that first. One of them: {first.message}"
+        raise ReadingError("rejected_rows", text, file=first.file or None, row=first.row, column=first.column or None)
+    labels = dict(good.group_by("label").len().sort("label").iter_rows()) if findings_of.label_role(task) else {}
+    refuse(task.dataset_problems(good.height, labels, {}))
+    part, findings = splits_of.assign(good, int(job.get("seed", 13)), list(job.get("shares") or (0.8, 0.1, 0.1)))
+    sizes = Counter(part.to_list())
+    splits = {name: sizes.get(name, 0) for name in PARTS}
+    found = task.dataset_problems(good.height, labels, splits)
+    refuse(found)
+    findings += [Finding(p["code"], p["message"], p["level"]) for p in found]
+    placed = judged.with_row_index("at").join(good_places(judged, part), on="at", how="left", maintain_order="left")["part"]
+    path = out / "version.parquet"
+    names = {name: f"x_{name}" for name in columns if name not in mapping.values()}
+    roles = {mapping[role.name]: role.name for role in task.roles if role.name in mapping}
+    write_version(staged, placed, judge, roles, names, path, progress)
+    progress("looking", 0, 1)
+    looked = findings_of.look(pl.scan_parquet(path, glob=False), {role: role for role in roles.values()}, task, progress)
+    return Published(
+        path=str(path),
+        sha256=sha256(path),
+        rows=good.height,
+        rejected=judge.rejected,
+        rejected_path=str(judge.path) if judge.rejected else "",
+        splits=splits,
+        labels=[{"name": name, "rows": labels[name]} for name in sorted(labels, key=class_order)],
+        statistics=looked.statistics,
+        problems=judge.problems,
+        findings=list({f.code: f for f in (*looked.quality, *findings)}.values()),
+    ).to_json()
+
+
+def check_mapping(mapping: dict[str, str], columns: list[str], task: Task) -> None:
+    known = {role.name: role.label for role in task.roles} | {SPLIT: "Split"}
+    for role, column in mapping.items():
+        if role not in known:
+            raise ReadingError("no_such_role", f"{task.title} knows no role called {role}.", column=column)
+        if column not in columns:
+            raise ReadingError(
+                "missing_column", f"There is no column called {column}. There are: {', '.join(columns[:20])}.", column=column
+            )
+    for name, times in Counter(mapping.values()).items():
+        if times > 1:
+            raise ReadingError("column_twice", f"The column {name} was chosen for two roles. Choose two different columns.", column=name)
+    for role in task.roles:
+        if role.required and role.name not in mapping:
+            raise ReadingError("missing_column", f"Choose the column for: {role.label}.", column=role.name)
+
+
+def refuse(problems: list[dict[str, str]]) -> None:
+    for problem in problems:
+        if problem["level"] == "error":
+            raise ReadingError(problem["code"], problem["message"])
+
+
+def class_order(name: str) -> tuple[int, float, str]:
+    """Numbers by size, then words by letter."""
+    number = re.fullmatch(r"[-+]?\d+(\.\d+)?", name)
+    return (0, float(name), name) if number else (1, 0.0, name)
+
+
+class Judge:
+    """Looks at every staged row once: its label after joining, and whether the task can use it."""
+
+    def __init__(
+        self, task: Task, mapping: dict[str, str], joins: dict[str, str], path: Path, problems: list[Problem], progress: Progress
+    ) -> None:
+        self.task, self.mapping, self.path, self.progress = task, mapping, path, progress
+        self.joins = {key.strip(): value.strip() for key, value in joins.items()}
+        self.problems, self.rejected = problems[:MOST_PROBLEMS], 0
+        self.label = findings_of.label_role(task)
+        self.text = mapping[findings_of.text_role(task).name]
+
+    def all(self, staged: list[tuple[str, pl.LazyFrame]], paths: list[Path]) -> pl.DataFrame:
+        """key, label, brought, good: one small row for each staged one, in order."""
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            self._earlier(file, paths)
+            writer = csv.writer(file)
+            frames = [self._slice(part, rows, writer) for part, rows in slices(staged, self.progress)]
+        if not self.rejected:
+            self.path.unlink()
+        return pl.concat(frames)
+
+    def _earlier(self, file: TextIO, paths: list[Path]) -> None:
+        """Rows that the reading could not even take apart come first."""
+        file.write("row,file,reason,cells\n")
+        for path in paths:
+            rejects = path.with_name(path.stem.replace("staged-", "rejected-") + ".csv")
+            if rejects.exists():
+                with rejects.open(newline="", encoding="utf-8") as before:
+                    for row in csv.reader(before):
+                        csv.writer(file).writerow(row)
+                        self.rejected += 1
+                        if len(self.problems) < self.rejected <= MOST_PROBLEMS:
+                            self.problems.append(Problem(int(row[0]), "rejected", row[2], file=row[1]))
+
+    def _slice(self, part: str, rows: pl.DataFrame, writer: Any) -> pl.DataFrame:
+        roles = {role.name: self.mapping[role.name] for role in self.task.roles if role.name in self.mapping}
+        mapped = rows.select("_row", *(pl.col(column).alias(name) for name, column in roles.items()))
+        if self.label:
+            mapped = mapped.with_columns(self.joined(pl.col(self.label.name)).alias(self.label.name))
+        good = []
+        for at, row in enumerate(mapped.iter_rows(named=True)):
+            wrong = self.task.problems(row)
+            good.append(not wrong)
+            if wrong:
+                self._reject(part, row["_row"], wrong, rows.row(at)[1:], writer)
+        brought = pl.lit(part) if part in PARTS else pl.col(self.mapping[SPLIT]) if SPLIT in self.mapping else pl.lit("")
+        label = mapped[self.label.name] if self.label else pl.Series([""]).new_from_index(0, rows.height)
+        return rows.select(
+            pl.col(self.text).hash(13).alias("key"), label.alias("label"), brought.alias("brought"), pl.Series("good", good, pl.Boolean)
+        )
+
+    def joined(self, label: pl.Expr) -> pl.Expr:
+        """The label as it is kept: without blanks around it, and joined to another if the person said so."""
+        bare = label.str.strip_chars()
+        return bare.replace(self.joins) if self.joins else bare
+
+    def _reject(self, part: str, row: int, wrong: list[tuple[str, str]], cells: tuple[str, ...], writer: Any) -> None:
+        self.rejected += 1
+        reason = " ".join(sentence for _, sentence in wrong)
+        writer.writerow([row, part, reason, *(defused(cell) for cell in cells)])
+        if len(self.problems) < MOST_PROBLEMS:
+            role = wrong[0][0]
+            self.problems.append(Problem(row, f"bad_{role}", f"Row {row:,}: {reason}", self.mapping.get(role, role)))
+
+
+def slices(staged: list[tuple[str, pl.LazyFrame]], progress: Progress) -> Iterator[tuple[str, pl.DataFrame]]:
+    for number, (part, lazy) in enumerate(staged):
+        for frame in lazy.collect_batches(chunk_size=SLICE, maintain_order=True):
+            progress("checking", number, len(staged))
+            yield part, frame
+
+
+def good_places(judged: pl.DataFrame, part: pl.Series) -> pl.DataFrame:
+    places = judged.with_row_index("at").filter("good").select("at")
+    return places.with_columns(part.alias("part"))
+
+
+def write_version(
+    staged: list[tuple[str, pl.LazyFrame]],
+    placed: pl.Series,
+    judge: Judge,
+    roles: dict[str, str],
+    others: dict[str, str],
+    path: Path,
+    progress: Progress,
+) -> None:
+    """One pass over the staged rows for each part, so that memory holds a slice and the file is sorted by part and row."""
+    columns = ["_split", *roles.values(), *others.values()]
+    label = judge.label.name if judge.label else ""
+
+    def parts() -> Iterator[pl.DataFrame]:
+        for wanted in PARTS:
+            at = 0
+            for _, frame in slices(staged, lambda *_: None):
+                here = placed.slice(at, frame.height)
+                at += frame.height
+                progress("writing", PARTS.index(wanted) * placed.len() + at, len(PARTS) * placed.len())
+                chosen = (
+                    frame.filter((here == wanted).fill_null(False)).rename({**roles, **others}).with_columns(pl.lit(wanted).alias("_split"))
+                )
+                if label:
+                    chosen = chosen.with_columns(judge.joined(pl.col(label)).alias(label))
+                if chosen.height:
+                    yield chosen
+
+    write(whole_groups(parts()), columns, path)
+
+
+def whole_groups(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of exactly ROW_GROUP, however they came, so that the file does not depend on slicing."""
+    held: list[pl.DataFrame] = []
+    height = 0
+    for frame in frames:
+        held.append(frame)
+        height += frame.height
+        if height >= ROW_GROUP:
+            whole = pl.concat(held)
+            cut = height - height % ROW_GROUP
+            for at in range(0, cut, ROW_GROUP):
+                yield whole.slice(at, ROW_GROUP)
+            held, height = [whole.slice(cut)], height - cut
+    if height:
+        yield pl.concat(held)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,302 @@
+"""The verb "read": what the files are, staged as text, with all that was noticed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from webapp.datasets.reading import (
+    FileReport,
+    Finding,
+    Limits,
+    Problem,
+    ReadingError,
+    Report,
+    container,
+    delimited,
+    findings,
+    json_records,
+    parquet,
+    staging,
+    text,
+    workbook,
+)
+from webapp.datasets.reading import columns as columns_of
+from webapp.datasets.reading.staging import Desk, Progress
+from worker.nlp import TASKS
+
+PREVIEW = 20
+TABLES = (".csv", ".tsv", ".tab")
+REMEDY = "Expected are rows such as: text, label."
+
+
+def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, Any]:
+    out = Path(job["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    desks, files = [], []
+    for file in job["files"]:
+        desk = Desk(file["name"], file.get("part", "file"), out, limits, progress)
+        files.append(read_file(Path(file["path"]), desk, job.get("options") or {}))
+        desks.append(desk)
+    gather_rejected(desks, out)
+    return report(job["task"], files, desks, progress).to_json()
+
+
+def gather_rejected(desks: list[Desk], out: Path) -> None:
+    """All rejected rows in one file to download; there is none when nothing was rejected."""
+    (out / "rejected.csv").unlink(missing_ok=True)
+    if any(desk.rejected for desk in desks):
+        with (out / "rejected.csv").open("w", encoding="utf-8") as all_rejected:
+            all_rejected.write("row,file,reason,cells\n")
+            for desk in desks:
+                with desk.rejects_path.open(encoding="utf-8", newline="") as part:
+                    all_rejected.writelines(part)
+
+
+# --- One file -------------------------------------------------------------------------------------------------------------
+def read_file(path: Path, desk: Desk, options: dict[str, Any]) -> FileReport:
+    room = desk.out / f"plain-{desk.part}"
+    try:
+        plain = container.unpack(path, desk.name, room, desk.limits, options.get("member") or "")
+        file = FileReport(desk.part, desk.name, "", packed=plain.packed, member=plain.member, members=plain.members)
+        reader = {"parquet": read_parquet, "workbook": read_workbook, "text": read_text}[plain.kind]
+        file = reader(plain.path, desk, options, file)
+    finally:
+        desk.close()
+        room.unlink(missing_ok=True)
+    if not file.rows_read:
+        if file.rows_rejected:
+            first = desk.problems[0].message if desk.problems else ""
+            raise desk.fail("all_rejected", f"No row of {desk.name} could be read. The first problem: {first} {REMEDY}")
+        raise desk.fail("no_rows", f"{desk.name} has column names but no rows. {REMEDY}")
+    return replace(file, rows_rejected=desk.rejected, rows_in=file.rows_read + desk.rejected, staged=str(desk.staged_path))
+
+
+def read_parquet(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
+    originals, frames = parquet.frames(path, desk)
+    names = desk.name_columns(originals)
+    renamed = (frame.rename(dict(zip(originals, names, strict=True))) for frame in frames)
+    read = staging.write(renamed, names, desk.staged_path)
+    return replace(file, format="parquet", header_guessed=False, lines=read, rows_read=read, rows_rejected=desk.rejected)
+
+
+def read_workbook(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
+    sheet = workbook.open_sheet(path, desk, options)
+    read = staging.write(staging.frames_of(workbook.rows(sheet, desk), sheet.columns), sheet.columns, desk.staged_path)
+    return replace(
+        file,
+        format="workbook",
+        sheet=sheet.name,
+        sheets=sheet.names,
+        header_row=sheet.header_row,
+        header_guessed=options.get("header_row") is None,
+        head=sheet.head,
+        lines=len(sheet.rows),
+        rows_read=read,
+        rows_rejected=desk.rejected,
+    )
+
+
+def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
+    guess = text.Guess(known(options["encoding"], desk)) if options.get("encoding") else text.detect(path, desk.name)
+    file = replace(file, encoding=text.title(guess.encoding), encoding_confidence=guess.confidence, encodings=guess.others)
+    taste = next(text.blocks(path, desk.name, guess.encoding, lambda problem: None, lambda *a: None), b"")
+    head = taste[: delimited.HEAD]
+    head = head[: head.rfind(b"\n") + 1] or head
+    first = head.decode("utf-8", "ignore")
+    blocks = text.blocks(path, desk.name, guess.encoding, desk.note, desk.progress)
+    if not first.strip():
+        raise desk.fail("no_rows", f"{desk.name} holds no text. {REMEDY}")
+    if first.lstrip()[:1] in {"{", "["} and not options.get("delimiter"):
+        if json_records.looks_like_lines(first):
+            return read_values(json_records.lines(blocks, desk), desk, replace(file, format="jsonl"))
+        if is_json(first, desk):
+            if path.stat().st_size > desk.limits.json:
+                raise json_records.too_large(desk.name, desk.limits)
+            values = json_records.document(b"".join(blocks), desk.name, desk.limits)
+            return read_values(iter(list(enumerate(values, 1))), desk, replace(file, format="json"))
+    return read_table(first, blocks, desk, options, file)
+
+
+def known(encoding: str, desk: Desk) -> str:
+    import codecs
+
+    try:
+        name = codecs.lookup(encoding.strip().lower().replace("windows-", "cp")).name
+        b"a".decode(name)
+    except (LookupError, UnicodeDecodeError):
+        name = {"utf-16": "utf-16-le"}.get(encoding.lower(), "")
+    if not name:
+        raise desk.fail("no_encoding", f"There is no encoding called {encoding[:40]}. Usual ones are UTF-8, GB18030 and Windows-1252.")
+    return {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le", "ascii": "utf-8"}.get(name, name)
+
+
+def is_json(head: str, desk: Desk) -> bool:
+    """A table may begin with a bracket too; a document that is named or built like JSON is taken for JSON."""
+    rest = head.lstrip()[1:].lstrip()
+    return desk.name.lower().removesuffix(".gz").endswith(".json") or rest[:1] in {'"', "{", "[", "]", "}"}
+
+
+def read_values(values: Any, desk: Desk, file: FileReport) -> FileReport:
+    last = 0
+
+    def counted() -> Any:
+        nonlocal last
+        for number, value in values:
+            last = number
+            yield number, value
+
+    _originals, names, rows = json_records.rows(counted(), desk)
+    if not names:
+        return replace(file, rows_read=0, rows_rejected=desk.rejected)
+    read = staging.write(staging.frames_of(rows, names), names, desk.staged_path)
+    return replace(file, header_guessed=False, lines=last, rows_read=read, rows_rejected=desk.rejected)
+
+
+def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
+    inner = (file.member or desk.name).lower()
+    sniffed = delimited.sniff(first, options, inner.removesuffix(".txt").endswith(TABLES))
+    if sniffed is None:
+        head = [[line[:500]] for line in first.split("\n")[:12]]
+        sniffed = delimited.Sniffed(delimited.Dialect("\x1f", quoting=False), 0, [""], 1, head, False, 1.0)
+        file = replace(file, format="lines")
+    if sniffed.width > desk.limits.columns:
+        raise desk.fail("too_many_columns", f"{desk.name} has {sniffed.width:,} columns; at most {desk.limits.columns:,} can be read.")
+    table = delimited.Table(sniffed, desk)
+    read = staging.write(table.frames(blocks), table.columns, desk.staged_path)
+    return replace(
+        file,
+        format=file.format or "csv",
+        delimiter=sniffed.dialect.delimiter if not file.format else "",
+        header_row=sniffed.header_row,
+        header_guessed=sniffed.guessed,
+        head=sniffed.head,
+        lines=table.line - 1,
+        rows_read=read,
+        rows_rejected=desk.rejected,
+    )
+
+
+# --- All files together -----------------------------------------------------------------------------------------------------
+def report(slug: str, files: list[FileReport], desks: list[Desk], progress: Progress) -> Report:
+    task = TASKS[slug]
+    rows = together(files)
+    progress("looking", 0, 1)
+    found = columns_of.describe(rows, task, has_parts=len(files) > 1, originals=desks[0].originals)
+    mapping = {column.role: column.name for column in found if column.role}
+    counts: Counter[str] = Counter()
+    for desk in desks:
+        counts.update(desk.counts)
+    columns_of.refuse_other_tasks(rows, found, task, files)
+    missing = [role.label for role in task.roles if role.required and role.name not in mapping]
+    noticed = about_files(files) + about_columns(found) + about_rows(desks)
+    if missing:
+        noticed.append(Finding("no_role", f"No column was recognised for: {', '.join(missing)}. Choose it in the table.", "error"))
+        looked = findings.Looked()
+    else:
+        looked = findings.look(rows, mapping, task, progress)
+    asked = [f for f in (*noticed, *looked.findings) if f.level != "info"]
+    problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
+    return Report(
+        task=slug,
+        files=files,
+        columns=found,
+        mapping=mapping,
+        preview=rows.head(PREVIEW).collect().to_dicts(),
+        rows=sum(f.rows_in for f in files),
+        rows_read=sum(f.rows_read for f in files),
+        rows_rejected=sum(f.rows_rejected for f in files),
+        problems=problems[:1_000],
+        counts=dict(counts),
+        findings=noticed + looked.findings + looked.quality,
+        labels=looked.labels,
+        joins=looked.joins,
+        statistics=looked.statistics,
+        plain=not counts and not asked and clear(files) and obvious(found, len(task.roles)),
+    )
+
+
+def together(files: list[FileReport]) -> pl.LazyFrame:
+    """All staged rows with their part; columns that one of the files lacks are refused by name."""
+    frames = [pl.scan_parquet(f.staged, glob=False).with_columns(pl.lit(f.part).alias("_part")) for f in files]
+    names = [frame.collect_schema().names() for frame in frames]
+    for file, has in zip(files[1:], names[1:], strict=True):
+        if lacking := [n for n in names[0] if n not in has and n not in {"_row", "_part"}]:
+            text = f"{file.name} has no column {lacking[0]}, which {files[0].name} has. All files need the same columns."
+            raise ReadingError("columns_differ", text, file=file.name, column=lacking[0])
+    return pl.concat([frame.select(names[0]) for frame in frames]).select("_row", "_part", pl.exclude("_row", "_part"))
+
+
+def clear(files: list[FileReport]) -> bool:
+    """Nothing of the layout is a mere guess."""
+    return all(
+        f.encoding_confidence >= 0.9 and len(f.members) < 2 and (f.header_row == 1 or f.format in {"json", "jsonl", "parquet"})
+        for f in files
+    )
+
+
+def obvious(columns: list[Column], roles: int) -> bool:
+    """The roles follow from the names, or there is no other column to choose."""
+    chosen = [c for c in columns if c.role]
+    return all(c.original and c.original == c.name for c in chosen) and (
+        len([c for c in columns if c.type != "empty"]) == roles or all("called" in c.reason for c in chosen if c.role != SPLIT)
+    )
+
+
+def about_files(files: list[FileReport]) -> list[Finding]:
+    found = []
+    for f in files:
+        if f.encoding_confidence < 0.9:
+            text = f"The encoding of {f.name} is a guess: {f.encoding}. Check the special characters in the first rows."
+            found.append(Finding("encoding_guessed", text, "warning"))
+        if len(f.members) > 1:
+            found.append(
+                Finding("several_files", f"{f.name} holds {len(f.members)} files; {f.member} was read.", "warning", len(f.members))
+            )
+        if f.format == "csv" and not f.header_row:
+            found.append(Finding("no_header", f"{f.name} seems to have no line with column names. Choose it if there is one.", "warning"))
+        if f.header_row > 1:
+            found.append(
+                Finding("title_lines", f"Line {f.header_row} of {f.name} was taken for the column names.", "warning", f.header_row - 1)
+            )
+    return found
+
+
+def about_columns(columns: list[Column]) -> list[Finding]:
+    """Names that had to be made up. A file without a header says so itself."""
+    found = []
+    made_up = [c.name for c in columns if c.original and c.original != c.name]
+    if made_up:
+        found.append(
+            Finding("double_names", f"Columns of the same name were told apart as: {', '.join(made_up[:10])}.", "warning", len(made_up))
+        )
+    nameless = [c.name for c in columns if not c.original and c.type != "empty"]
+    if nameless and len(nameless) < len(columns):
+        found.append(Finding("no_name", f"Columns without a name are called: {', '.join(nameless[:10])}.", "info", len(nameless)))
+    return found
+
+
+def about_rows(desks: list[Desk]) -> list[Finding]:
+    """One sentence for each kind of row problem."""
+    titles = {
+        "ragged": "Rows with too many or too few cells, rejected",
+        "unclosed_quote": "Lines with a quotation mark that is not closed",
+        "tall_cell": "Records that span very many lines",
+        "spoilt_encoding": "Lines in another encoding than the rest",
+        "nul": "Lines with NUL bytes, which were removed",
+        "too_long": "Rows that are too long, rejected",
+        "repeated_header": "Rows that repeat the column names, left out",
+        "total_line": "Lines of totals at the end, left out",
+        "not_json": "Lines that are no JSON, rejected",
+        "no_record": "Lines that hold no record, rejected",
+        "unknown_key": "Records with other columns than the rest",
+        "error_cell": "Cells that hold an error of the spreadsheet",
+    }
+    counts: Counter[str] = Counter()
+    for desk in desks:
+        counts.update(desk.counts)
+    return [Finding(code, f"{titles.get(code, code)}: {n:,}.", "warning", n) for code, n in counts.items()]

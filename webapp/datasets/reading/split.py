@@ -1,0 +1,105 @@
+"""Which row teaches and which one examines: as the file says, else by lot, the same lot for the same rows and seed."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from webapp.datasets.reading import PARTS, Finding
+from webapp.datasets.reading.columns import PART_NAMES
+
+
+def assign(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Series, list[Finding]]:
+    """One of PARTS for each row. `rows` has key (hash of the text), label, brought (what the file says, or "")."""
+    brought = rows["brought"].str.strip_chars().str.to_lowercase().replace_strict(PART_NAMES, default="")
+    given = set(brought.unique()) - {""}
+    unknown = int((brought == "").sum())
+    rows = rows.with_columns(brought.alias("part"))
+    findings: list[Finding] = []
+    if len(given) < 2:
+        part, findings = drawn(rows, seed, shares)
+    elif "validation" not in given and shares[1]:
+        part, findings = carved(rows, seed, shares)
+        text = "The file brings no validation rows, so a part of its training rows was set aside for validation."
+        findings.insert(0, Finding("validation_drawn", text, "info"))
+    else:
+        part = pl.Series("part", rows.select(pl.when(pl.col("part") == "").then(pl.lit("train")).otherwise("part")).to_series())
+    if len(given) >= 2:
+        if unknown:
+            findings.append(
+                Finding(
+                    "split_unknown",
+                    f"{unknown:,} rows do not say which part they belong to; they are used for training.",
+                    "warning",
+                    unknown,
+                )
+            )
+        findings += leaks(rows.with_columns(part.alias("part")))
+    return part, findings
+
+
+def drawn(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Series, list[Finding]]:
+    """A stratified draw. Copies of a text stay together; a class with two texts is on two sides, with three on all."""
+    groups = rows.group_by("key").agg(pl.col("label").min(), pl.len().alias("n"))
+    groups = groups.with_columns(pl.struct("key", pl.lit(seed)).hash(seed).alias("lot")).sort("label", "lot", "key")
+    groups = groups.with_columns(
+        (pl.int_range(pl.len()).over("label")).alias("rank"),
+        pl.len().over("label").alias("of"),
+    )
+    test, validation = (wanted(share, fewest) for share, fewest in ((shares[2], 2), (shares[1], 3 if shares[2] else 2)))
+    groups = groups.with_columns(
+        pl.when(pl.col("rank") < test)
+        .then(pl.lit("test"))
+        .when(pl.col("rank") < test + validation)
+        .then(pl.lit("validation"))
+        .otherwise(pl.lit("train"))
+        .alias("drawn")
+    )
+    part = rows.select("key").join(groups.select("key", "drawn"), on="key", how="left", maintain_order="left")["drawn"]
+    return part, lonely(rows.with_columns(part.alias("part")))
+
+
+def wanted(share: float, fewest: int) -> pl.Expr:
+    """How many of a class's texts a part gets: its share, at least one as soon as the class has `fewest`."""
+    if not share:
+        return pl.lit(0)
+    rounded = (pl.col("of") * share).round().cast(pl.Int64)
+    return pl.when(pl.col("of") >= fewest).then(pl.max_horizontal(rounded, pl.lit(1))).otherwise(0)
+
+
+def carved(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Series, list[Finding]]:
+    """Validation rows out of the training rows; the test rows stay untouched."""
+    numbered = rows.with_row_index("at")
+    teaching = numbered.filter(pl.col("part") != "test")
+    share = shares[1] / (shares[0] + shares[1])
+    part, _ = drawn(teaching, seed, [1 - share, share, 0.0])
+    chosen = pl.concat(
+        [
+            teaching.select("at").with_columns(part.alias("drawn")),
+            numbered.filter(pl.col("part") == "test").select("at", pl.col("part").alias("drawn")),
+        ]
+    )
+    return chosen.sort("at")["drawn"], []
+
+
+def lonely(rows: pl.DataFrame) -> list[Finding]:
+    """Classes that could not be put on both sides, because all their rows are one text."""
+    sides = rows.group_by("label").agg((pl.col("part") == "train").any().alias("taught"), (pl.col("part") != "train").any().alias("held"))
+    alone = sides.filter(~(pl.col("taught") & pl.col("held")))["label"].sort().to_list()
+    if not alone:
+        return []
+    names = ", ".join(f"“{name}”" for name in alone[:5]) + (" …" if len(alone) > 5 else "")
+    text = f"These labels have too few different texts to be both taught and measured: {names}. Add rows or join the labels."
+    return [Finding("one_sided_class", text, "warning", len(alone))]
+
+
+def leaks(rows: pl.DataFrame) -> list[Finding]:
+    taught = rows.filter(pl.col("part") == "train").select("key").unique()
+    shared = rows.filter(pl.col("part") != "train").join(taught, on="key", how="semi").height
+    if not shared:
+        return []
+    text = f"{shared:,} held-out rows have a text that is also among the training rows. Scores on them say little."
+    return [Finding("leak", text, "warning", shared)]
+
+
+def order() -> pl.Enum:
+    return pl.Enum(PARTS)

@@ -1,0 +1,121 @@
+"""Workbooks of Excel and LibreOffice: values only, no macros, no formulas run."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+
+from webapp.datasets.reading import MIB, Problem, ReadingError
+from webapp.datasets.reading import header as headers
+from webapp.datasets.reading.staging import Desk
+
+ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#GETTING_DATA"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    name: str
+    names: list[str]  # of all visible sheets
+    rows: list[list[str]]
+    header_row: int  # from 1, 0 for none
+    head: list[list[str]]
+    originals: list[str]
+    columns: list[str]
+
+
+def open_sheet(path: Path, desk: Desk, options: dict[str, Any]) -> Sheet:
+    """The chosen sheet, or the visible one that looks most like a table."""
+    check_size(path, desk)
+    try:
+        book = CalamineWorkbook.from_path(str(path))
+        visible = [s.name for s in book.sheets_metadata if s.visible == SheetVisibleEnum.Visible] or list(book.sheet_names)
+        tables = {name: cells_of(book, name, desk) for name in visible}
+    except (CalamineError, OSError, ValueError) as error:
+        if isinstance(error, ReadingError):
+            raise
+        raise desk.fail("damaged", f"The workbook {desk.name} cannot be read. Open it and save it again, or save it as CSV.") from None
+    wanted = options.get("sheet")
+    if wanted and wanted not in tables:
+        raise desk.fail("no_sheet", f"{desk.name} has no visible sheet called {wanted}. There are: {', '.join(visible)}.")
+    name = wanted or max(tables, key=lambda n: size_of_table(tables[n]))
+    rows = tables[name]
+    if not any(any(row) for row in rows):
+        raise desk.fail("no_rows", f"The sheet {name} of {desk.name} is empty.")
+    filled = [i for i, row in enumerate(rows) if any(row)][:400]
+    if options.get("header_row") is not None:
+        header = int(options["header_row"])
+    else:
+        found = headers.guess([trimmed(rows[i]) for i in filled])
+        header = filled[found] + 1 if found >= 0 else 0
+    width = max(len(trimmed(row)) for row in rows[header:] or rows)
+    originals = rows[header - 1] if 0 < header <= len(rows) else []
+    width = max(width, len(trimmed(originals)))
+    originals = (originals + [""] * width)[:width]
+    head = [row[:50] for row in rows[:12]]
+    return Sheet(name, visible, rows, header, head, originals, desk.name_columns(originals))
+
+
+def check_size(path: Path, desk: Desk) -> None:
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        size = 0
+    if size > desk.limits.workbook:
+        most = desk.limits.workbook // MIB
+        raise desk.fail("bomb", f"The workbook {desk.name} unpacks to more than {most} MB. Save the sheet as CSV.")
+
+
+def cells_of(book: CalamineWorkbook, name: str, desk: Desk) -> list[list[str]]:
+    sheet = book.get_sheet_by_name(name)
+    cells = sheet.total_height * sheet.total_width
+    if cells > desk.limits.cells or sheet.total_width > desk.limits.columns:
+        raise desk.fail("too_large", f"The sheet {name} has {cells:,} cells; at most {desk.limits.cells:,} can be read. Save it as CSV.")
+    return [[as_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
+
+
+def size_of_table(rows: list[list[str]]) -> int:
+    return sum(sum(map(bool, row)) for row in rows if sum(map(bool, row)) > 1)
+
+
+def trimmed(row: list[str]) -> list[str]:
+    last = max((i for i, cell in enumerate(row) if cell), default=-1)
+    return row[: last + 1]
+
+
+def as_text(cell: Any) -> str:
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    if isinstance(cell, dt.datetime) and cell.time() == dt.time():
+        return cell.date().isoformat()
+    if isinstance(cell, dt.datetime | dt.date | dt.time):
+        return cell.isoformat()
+    return str(cell).replace("\0", "").replace("\r\n", "\n")
+
+
+def rows(sheet: Sheet, desk: Desk) -> Iterator[tuple[int, list[str]]]:
+    width = len(sheet.columns)
+    last = max(i for i, row in enumerate(sheet.rows) if any(row))
+    for index in range(sheet.header_row, last + 1):
+        cells = (sheet.rows[index] + [""] * width)[:width]
+        number = index + 1
+        filled = [cell for cell in cells if cell]
+        if not filled:
+            continue
+        if index == last and width > 2 and len(filled) < width and headers.TOTAL.match(filled[0]):
+            desk.reject(number, "total_line", f"Row {number:,} looks like a line of totals, not a record.", cells)
+            continue
+        for column, cell in zip(sheet.columns, cells, strict=True):
+            if cell in ERRORS:
+                desk.note(Problem(number, "error_cell", f"Row {number:,}, {column}: the cell holds the error {cell}.", column, "warning"))
+        yield number, cells
