@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.db.models import Case, F, When
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -126,7 +127,11 @@ def as_written(value: Any) -> Any:
 def limits(setting: Setting) -> str:
     if setting.least is None or setting.most is None:
         return ""
-    return _("%(least)s to %(most)s") % {"least": f"{setting.least:g}", "most": f"{setting.most:g}"}
+    return _("%(least)s to %(most)s") % {"least": bound(setting.least), "most": bound(setting.most)}
+
+
+def bound(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else plain(value)
 
 
 def versions_for(actor: Actor) -> Any:
@@ -135,5 +140,6 @@ def versions_for(actor: Actor) -> Any:
 
 
 def bases_for(actor: Actor, task: str) -> Any:
-    """What can be trained on: the small starters first, then the team's own."""
-    return ModelVersion.objects.visible_to(actor).trainable(task).order_by("-team_id", "parameters", "name")
+    """What can be trained on: everybody's first, then the team's own bases, last what runs made."""
+    made_here = Case(When(kind=ModelVersion.Kind.RUN, then=1), default=0)
+    return ModelVersion.objects.visible_to(actor).trainable(task).order_by(made_here, F("team").asc(nulls_first=True), "parameters", "name")

@@ -2,7 +2,8 @@
 // Properties for whoever feeds it: `curve`, `add(points)`, `cut(step)`; `points` counts what it holds.
 
 import { Curve, align } from "lib/curve";
-import { Chart, duration, readable, save, sentence, token, uPlot } from "lib/plot";
+import { Chart, save, token, uPlot } from "lib/plot";
+import { duration, readable, sentence } from "lib/words";
 
 const PLACES = 2000; // drawn per line: more than a screen has pixels
 

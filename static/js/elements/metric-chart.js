@@ -1,7 +1,8 @@
 // <metric-chart data-series="eval_macro_f1" data-percent>: one metric, measured now and then on rows kept apart.
 
 import { Curve } from "lib/curve";
-import { Chart, readable, sentence, token, uPlot } from "lib/plot";
+import { Chart, token, uPlot } from "lib/plot";
+import { readable, sentence } from "lib/words";
 
 class MetricChart extends Chart {
   curve = new Curve();

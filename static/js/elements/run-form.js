@@ -1,6 +1,9 @@
 // <run-form>: changing the recipe changes the settings that nobody touched; the estimate follows the epochs.
 
-import { duration, sentence } from "lib/plot";
+import { duration, sentence } from "lib/words";
+
+/** An estimate is not exact to the second. */
+const roughly = (seconds) => duration(seconds < 60 ? Math.max(5, Math.round(seconds / 5) * 5) : Math.round(seconds / 60) * 60);
 
 class RunForm extends HTMLElement {
   connectedCallback() {
@@ -47,7 +50,7 @@ class RunForm extends HTMLElement {
     }
     const epochs = Number(this.querySelector("[name=epochs]")?.value) || 1;
     for (const place of this.querySelectorAll("[data-epoch-s]"))
-      place.textContent = sentence(place.dataset.words, { time: duration(Math.max(5, Number(place.dataset.startS) + epochs * Number(place.dataset.epochS))) });
+      place.textContent = sentence(place.dataset.words, { time: roughly(Number(place.dataset.startS) + epochs * Number(place.dataset.epochS)) });
     const chosen = this.querySelector("[name=method]:checked")?.closest("label")?.querySelector("[data-epoch-s]");
     const total = this.querySelector("[data-estimate]");
     if (total && chosen) total.textContent = chosen.textContent;

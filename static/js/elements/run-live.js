@@ -4,7 +4,7 @@
 
 import { Curve } from "lib/curve";
 import { Feed } from "lib/feed";
-import { sentence } from "lib/plot";
+import { sentence } from "lib/words";
 
 const keyOf = ({ state, position, reason }) => [state, position ?? "", reason ?? ""].join("|");
 
@@ -86,7 +86,7 @@ class RunLive extends HTMLElement {
     this.#numbers(this.facts);
   }
 
-  #numbers({ step, steps, eta_s, tokens_per_s, progress, worker }) {
+  #numbers({ step, steps, eta_s, tokens_per_s, progress }) {
     const ends = eta_s == null ? null : new Date(Date.now() + eta_s * 1000);
     const count = (value) => Math.round(value).toLocaleString();
     const shown = {
@@ -94,7 +94,6 @@ class RunLive extends HTMLElement {
       ends: ends && { time: ends.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" }) },
       speed: tokens_per_s ? { speed: count(tokens_per_s) } : null,
       caching: progress?.total ? { done: count(progress.done), total: count(progress.total) } : null,
-      worker: worker ? { worker } : null,
     };
     for (const place of this.querySelectorAll("[data-live]")) {
       const values = shown[place.dataset.live];

@@ -6,20 +6,6 @@ export { uPlot };
 
 export const token = (element, name) => getComputedStyle(element).getPropertyValue(name).trim();
 
-export const sentence = (words, values) => (words ?? "").replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
-
-export const readable = (value) => {
-  if (value === null || value === undefined) return "–";
-  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
-  return value.toLocaleString(undefined, { maximumSignificantDigits: 4, minimumSignificantDigits: 3 });
-};
-
-export const duration = (seconds) => {
-  const whole = Math.round(seconds);
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return h ? `${h} h ${m} min` : m ? `${m} min ${s} s` : `${s} s`;
-};
-
 export function save(name, blob) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

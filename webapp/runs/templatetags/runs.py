@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.template import Library
+from django.utils.timesince import timesince
+from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -93,6 +95,15 @@ def span(seconds: Any) -> str:
 @register.filter
 def until(start: datetime | None, end: datetime | None) -> str:
     return span((end - start).total_seconds()) if start and end else "–"
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    if moment is None:
+        return "–"
+    if now() - moment < timedelta(minutes=1):
+        return _("just now")
+    return _("%(span)s ago") % {"span": timesince(moment).split(",")[0]}
 
 
 @register.filter
