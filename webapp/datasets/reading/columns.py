@@ -60,8 +60,7 @@ def column(i: int, name: str, facts: dict[str, Any], few: pl.DataFrame, rows: pl
     cells = few[name].str.strip_chars()
     full = cells.filter(cells != "")
     distinct = int(facts[f"{i}.distinct"]) - (1 if facts[f"{i}.missing"] else 0)
-    share = lambda pattern: float(full.str.contains(pattern).mean() or 0) if full.len() else 0.0  # noqa: E731
-    kind = "empty" if not full.len() else "number" if share(NUMBER) > 0.95 else "date" if share(DATE) > 0.95 else "text"
+    kind = "empty" if not full.len() else "number" if share(full, NUMBER) > 0.95 else "date" if share(full, DATE) > 0.95 else "text"
     histogram: list[dict[str, Any]] = []
     if 0 < distinct <= MOST_LABELS and (facts[f"{i}.chars"] or 0) <= 100:
         counted = rows.group_by(pl.col(name).alias("name")).agg(pl.len().alias("rows")).collect(engine="streaming")
@@ -76,6 +75,11 @@ def column(i: int, name: str, facts: dict[str, Any], few: pl.DataFrame, rows: pl
         examples=[value[:200] for value in full.unique(maintain_order=True).head(EXAMPLES)],
         histogram=histogram,
     )
+
+
+def share(cells: pl.Series, pattern: str) -> float:
+    """Part of the cells that match, from 0 to 1."""
+    return int(cells.str.contains(pattern).sum()) / max(1, cells.len())
 
 
 def with_roles(columns: list[Column], task: Task, rows: int, has_parts: bool) -> list[Column]:
@@ -137,7 +141,7 @@ def refuse_other_tasks(rows: pl.LazyFrame, columns: list[Column], task: Task, fi
     if len(texts) < 2:
         return
     few = rows.select(texts).head(1_000).collect()
-    shares = [float(few[t].str.contains(EAST_ASIAN).mean() or 0) for t in texts]
+    shares = [share(few[t], EAST_ASIAN) for t in texts]
     if max(shares) > 0.6 and min(shares) < 0.4:
         first, second = texts[0], texts[shares.index(max(shares[1:]))] if shares[0] < 0.5 else texts[1]
         text = f"{name} looks like pairs of sentences in two languages ({first} and {second}) for translation. That task comes later; "

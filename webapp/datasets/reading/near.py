@@ -46,7 +46,8 @@ def shingles(text: str) -> np.ndarray:
 
 def signature(hashes: np.ndarray) -> np.ndarray:
     mixed = (hashes[None, :] * _times + _plus) >> np.uint64(16)
-    return mixed.min(axis=1)
+    lowest: np.ndarray = mixed.min(axis=1)
+    return lowest
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:

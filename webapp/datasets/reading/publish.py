@@ -71,9 +71,9 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
 
 def check_mapping(mapping: dict[str, str], columns: list[str], task: Task) -> None:
     known = {role.name: role.label for role in task.roles} | {SPLIT: "Split"}
-    for role, column in mapping.items():
-        if role not in known:
-            raise ReadingError("no_such_role", f"{task.title} knows no role called {role}.", column=column)
+    for name, column in mapping.items():
+        if name not in known:
+            raise ReadingError("no_such_role", f"{task.title} knows no role called {name}.", column=column)
         if column not in columns:
             raise ReadingError(
                 "missing_column", f"There is no column called {column}. There are: {', '.join(columns[:20])}.", column=column

@@ -176,8 +176,8 @@ def skip_bom(head: bytes, encoding: str, seek: Callable[[int], object]) -> None:
 def tidy(data: bytes, encoding: str, line: int, note: Note) -> bytes:
     """`data` as UTF-8 without NUL, what was odd being noted with its line."""
     if 0 in data:
-        for number, text in enumerate(data.split(b"\n"), line):
-            if 0 in text:
+        for number, one in enumerate(data.split(b"\n"), line):
+            if 0 in one:
                 note(Problem(number, "nul", f"Line {number:,} held NUL bytes, which were removed.", level="warning"))
         data = data.replace(b"\0", b"")
     try:
