@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 
 from webapp.datasets.reading import (
+    SPLIT,
+    Column,
     FileReport,
     Finding,
     Limits,
