@@ -108,20 +108,31 @@ class Mapping:
         return [{**label, "to": self.labels.get(label["name"], label["name"])} for label in self.shown_labels]
 
     @property
-    def rejected(self) -> int:
-        return int(self.reading.report.get("rows_rejected", 0))
+    def counts(self) -> dict[str, int]:
+        """{code: rows} of what this mapping leaves out; empty when it is not the one that was counted."""
+        if self.roles != self.reading.report.get("mapping"):
+            return {}
+        found = {finding["code"]: int(finding["count"]) for finding in self.reading.report.get("findings", [])}
+        left_out = {code: found[code] for code in ("missing_text", "missing_label") if found.get(code)}
+        rejected = int(self.reading.report.get("rows_rejected", 0))
+        return left_out | ({"rejected": rejected} if rejected else {})
 
     @property
-    def usable(self) -> int:
-        return int(self.reading.report.get("rows", 0)) - self.rejected
+    def left_out(self) -> int | None:
+        """Rows that cannot be used; None when that shows only later, as one row may lack two things."""
+        counts = self.counts
+        if {"missing_text", "missing_label"} <= counts.keys():
+            return None
+        return sum(counts.values())
+
+    @property
+    def usable(self) -> int | None:
+        is_counted = self.roles == self.reading.report.get("mapping") and "" not in self.labels.values()
+        return None if self.left_out is None or not is_counted else int(self.reading.report.get("rows", 0)) - self.left_out
 
     @property
     def problems_total(self) -> int:
         return sum(self.reading.report.get("counts", {}).values())
-
-    @property
-    def has_problems(self) -> bool:
-        return bool(self.reading.report.get("publishing", {}).get("problems"))
 
     @property
     def encodings(self) -> list[str]:

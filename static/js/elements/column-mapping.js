@@ -1,17 +1,25 @@
-// <column-mapping>: one column for each role, and no promise about rows once the mapping differs from what was counted.
+// <column-mapping>: one column for each role; once the mapping differs from what was counted, no number is promised and
+// rows that cannot be used are not accepted unseen.
 class ColumnMapping extends HTMLElement {
   connectedCallback() {
     this.addEventListener("change", this)
   }
 
   handleEvent({ target }) {
+    if (target.matches("[name^=label-]")) return this.forget()
     if (!target.matches("[data-role]")) return
     for (const other of this.querySelectorAll("[data-role]")) {
       if (other !== target && target.value && other.value === target.value) other.value = ""
       other.closest("th").classList.toggle("chosen", other.value !== "")
     }
+    this.querySelector("[data-accept]").disabled = true
+    this.forget()
+  }
+
+  forget() {
     const create = this.querySelector("[data-create]")
-    if (create) create.textContent = create.dataset.plain
+    create.textContent = create.dataset.plain
+    this.querySelector("[data-counted]")?.remove()
   }
 }
 customElements.define("column-mapping", ColumnMapping)
