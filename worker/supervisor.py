@@ -13,6 +13,8 @@ import statistics
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,48 +110,54 @@ class Attendance:
         self.pace: deque[tuple[float, int]] = deque(maxlen=60)
 
     def follow(self) -> None:
-        """Until the trainer is gone and all it said is written down."""
+        """Until it is done, or the trainer is gone, and all it said is written down."""
         self.attempt.started(self.trainer.pid)
-        while (message := self.trainer.next(timeout_s=FRAME_S / 2)) is not Trainer.GONE:
+        while not self.is_done and (message := self.trainer.next(timeout_s=FRAME_S / 2)) is not Trainer.GONE:
             if message:
                 self.heard_at = boottime()
-                getattr(self, f"on_{message.get('kind')}", self.on_unknown)(message)
-            self.tend()
+                self.insist(partial(getattr(self, f"on_{message.get('kind')}", self.on_unknown), message))
+            if not self.is_done:
+                self.insist(self.tend)
         if not self.is_done:
-            self.end()
+            self.insist(self.end)
         cursor.merge(self.attempt.run, self.attempt.fence)
 
+    def insist(self, act: Callable[[], None]) -> None:
+        """Do it, again and again while the database is away, until the lease is nearly over. The trainer goes on meanwhile."""
+        while True:
+            try:
+                return act()
+            except (OperationalError, InterfaceError):
+                connection.close()
+                if boottime() - self.renewed_at > local_lease_s():
+                    raise
+                log.warning("the database does not answer; run %s goes on without it", self.attempt.run_id)
+                time.sleep(0.2)
+
     def tend(self) -> None:
-        """What is due by the clock. Goes on without the database until the lease is nearly over."""
+        """What is due by the clock."""
         t = boottime()
-        try:
-            if t - self.renewed_at >= settings.LEASE_RENEW:
-                self.obey(self.attempt.renew())
-                self.renewed_at, self.asked_at = t, t
-                self.trainer.tell({"renew": local_lease_s()})
-            if t - self.framed_at >= FRAME_S and self.is_ready:
-                self.flush()
-            if t - self.asked_at >= WISH_S and not self.is_done:
-                self.obey(self.attempt.wish())
-                self.asked_at = t
-            if t - self.stated_at >= STATE_S and self.is_ready and not self.is_done:
-                self.attempt.run.refresh_from_db()
-                self.attempt.run.announce()
-                self.stated_at = t
-        except (OperationalError, InterfaceError):
-            connection.close()
-            if t - self.renewed_at > local_lease_s():
-                raise
-            log.warning("the database does not answer; run %s goes on without it", self.attempt.run_id)
-            time.sleep(0.2)
         self.press(t)
+        if t - self.renewed_at >= settings.LEASE_RENEW:
+            self.obey(self.attempt.renew())
+            self.renewed_at, self.asked_at = t, t
+            self.trainer.tell({"renew": local_lease_s()})
+        if t - self.framed_at >= FRAME_S and self.is_ready:
+            self.flush()
+        if t - self.asked_at >= WISH_S:
+            self.obey(self.attempt.wish())
+            self.asked_at = t
+        if t - self.stated_at >= STATE_S and self.is_ready:
+            self.attempt.run.refresh_from_db()
+            self.attempt.run.announce()
+            self.stated_at = t
 
     # --- wishes ---
 
     def obey(self, wish: str) -> None:
         if self.leaving.is_set() and wish in (Wish.RUN, Wish.FINISH):
             wish = Wish.PAUSE
-        if states.STRENGTH[wish] > states.STRENGTH[self.told] and not self.is_done:
+        if states.STRENGTH[wish] > states.STRENGTH[self.told]:
             self.trainer.tell({"wish": wish})
             self.told, self.told_at = wish, boottime()
             if not self.leaving.is_set():
@@ -157,7 +165,7 @@ class Attendance:
 
     def press(self, t: float) -> None:
         """A trainer that does not go when told, or does not come forward at all, is made to."""
-        if self.told in (Wish.CANCEL, Wish.PAUSE) and not self.is_done:
+        if self.told in (Wish.CANCEL, Wish.PAUSE):
             limit_s = DRAIN_LIMIT_S if self.leaving.is_set() else STOP_LIMIT_S if self.told == Wish.CANCEL else PAUSE_LIMIT_S
             if t - self.told_at > limit_s:
                 self.kill(Ending("stopped" if self.leaving.is_set() else "crash", "The trainer did not stop when asked."))

@@ -80,8 +80,10 @@ def claim(row: Row) -> Change | None:
 
 
 def ready(row: Row, fence: int) -> Change | None:
-    """T4: the trainer has loaded everything and begins."""
-    return Change(RUNNING, {"reason_code": "", "reason": ""}) if row.fence == fence and row.state == STARTING else None
+    """T4: the trainer has loaded everything and begins. One that was told to leave meanwhile goes on stopping."""
+    if not held(row, fence):
+        return None
+    return Change(RUNNING if row.state == STARTING else row.state, {"reason_code": "", "reason": ""})
 
 
 def stop(row: Row, fence: int) -> Change | None:
