@@ -24,7 +24,7 @@ COPY worker ./worker
 COPY templates ./templates
 COPY static ./static
 RUN --mount=from=assets,source=/assets/node_modules,target=/node_modules \
-    TUNEBENCH_HOME=/tmp/build python manage.py assets --node-modules /node_modules --no-collect \
+    TUNEBENCH_HOME=/tmp/build python manage.py assets --node-modules /node_modules \
  && rm -rf /tmp/build
 USER tunebench
 VOLUME /data

@@ -196,7 +196,8 @@ X_FRAME_OPTIONS = "DENY"
 # --- Pages --------------------------------------------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATICFILES_DIRS = [ROOT / "static"]
-STATIC_ROOT = HOME / "static"
+STATIC_ROOT = ROOT / "var" / "static"  # made of the code, not of anybody's data: all homes share it
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("png", "jpg", "webp", "zip", "gz", "br", "woff", "woff2", "map")  # nobody waits for a map
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

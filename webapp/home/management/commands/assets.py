@@ -5,12 +5,14 @@ Both halves are skipped when nothing changed, so that a second start costs a few
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ FILES = {
     "tus.js": "tus-js-client/dist/tus.min.js",
     "tus.LICENSE": "tus-js-client/LICENSE",
 }
+UNWANTED = ["package.json", "package-lock.json", "redoc*"]  # never asked for by a page (the API's docs are drawn by Swagger)
 
 
 class Command(BaseCommand):
@@ -41,9 +44,19 @@ class Command(BaseCommand):
         parser.add_argument("--no-collect", action="store_true", help="fetch the libraries only")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        fetch(options["node_modules"], self.stdout.write)
-        if not options["no_collect"]:
-            collect()
+        with alone():
+            fetch(options["node_modules"], self.stdout.write)
+            if not options["no_collect"]:
+                collect()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Two stacks may start in one checkout at the same time."""
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+    with open(Path(settings.STATIC_ROOT).with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def fetch(node_modules: Path | None = None, say: Any = print) -> bool:
@@ -101,14 +114,13 @@ def as_module(umd: str, names: Sequence[str]) -> str:
 
 
 def collect() -> bool:
-    """Hash and compress into STATIC_ROOT when a file or a package changed. True if it did."""
-    sources = [p for p in sorted(STATIC.rglob("*")) if p.is_file()] + [settings.ROOT / "requirements.lock"]
-    wanted = fingerprint(sources)
-    stamp = settings.HOME / "static.stamp"
-    if stamp.is_file() and stamp.read_text() == wanted and Path(settings.STATIC_ROOT).is_dir():
+    """Hash and compress into STATIC_ROOT when a file or a package changed. True if it did. Old files stay, since a
+    running web may still serve them."""
+    stamp = Path(settings.STATIC_ROOT).with_suffix(".stamp")
+    wanted = fingerprint([p for p in sorted(STATIC.rglob("*")) if p.is_file()] + [settings.ROOT / "requirements.lock"])
+    if stamp.is_file() and stamp.read_text() == wanted:
         return False
-    shutil.rmtree(settings.STATIC_ROOT, ignore_errors=True)
-    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["package.json", "package-lock.json"])
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=UNWANTED)
     stamp.write_text(wanted)
     return True
 
@@ -117,6 +129,6 @@ def fingerprint(files: Sequence[Path]) -> str:
     """Of names and contents: a checkout may touch every file without changing one."""
     whole = hashlib.sha256()
     for file in files:
-        whole.update(f"{file}\0".encode())
+        whole.update(f"{file.relative_to(settings.ROOT)}\0".encode())
         whole.update(hashlib.sha256(file.read_bytes()).digest())
     return whole.hexdigest()
