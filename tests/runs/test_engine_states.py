@@ -93,9 +93,10 @@ class World(RuleBasedStateMachine):
 
     @rule(holder=holders)
     def finish(self, holder):
-        if holder and holder.step == self.STEPS and self.apply(states.finalize(self.row, holder.fence)):
-            if self.apply(states.succeed(self.row, holder.fence)):
-                self.results.append(holder.fence)
+        if not holder or holder.step < self.STEPS:
+            return
+        if self.apply(states.finalize(self.row, holder.fence)) and self.apply(states.succeed(self.row, holder.fence)):
+            self.results.append(holder.fence)
 
     @rule(holder=consumes(holders), kind=CRASHES)
     def crash(self, holder, kind):

@@ -8,11 +8,13 @@ import logging
 import time
 from collections import Counter
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.contrib.auth import get_user
 from django.http import Http404
 
 from webapp.live import Frame, hub
@@ -29,6 +31,10 @@ LOOK_AGAIN_S = 10.0  # access, state and curve come from SQL so often, whatever 
 SEND_LIMIT_S = 10.0  # a browser that takes nothing for so long is let go; it comes back by cursor
 
 _open: Counter[Any] = Counter()
+
+
+class SignedOut(Exception):
+    """The session ended while the socket was open."""
 
 
 class RunConsumer(AsyncWebsocketConsumer):
@@ -64,6 +70,8 @@ class RunConsumer(AsyncWebsocketConsumer):
             await self._follow()
         except Http404:
             await self.close(NOT_FOUND)
+        except SignedOut:
+            await self.close(SIGNED_OUT)
         except TimeoutError:
             await self.close(TOO_SLOW)
         except asyncio.CancelledError:
@@ -123,10 +131,10 @@ class RunConsumer(AsyncWebsocketConsumer):
 
     @database_sync_to_async
     def look(self) -> tuple[Run, dict[str, Any]]:
-        """The run, through the one door, as it stands. Raises Http404 once it may not be seen any more."""
-        session = self.scope["session"]
-        user = type(self.scope["user"])._default_manager.filter(pk=self.scope["user"].pk, is_active=True).first()
-        if user is None or not session.exists(session.session_key):
-            raise Http404  # signed out meanwhile
+        """The run, through the one door, as it stands. Raises SignedOut, or Http404 once it may not be seen any more."""
+        fresh = type(self.scope["session"]._wrapped)(self.scope["session"].session_key)  # the scope's own would stay as it was
+        user = get_user(SimpleNamespace(session=fresh))  # type: ignore[arg-type]
+        if not user.is_authenticated:
+            raise SignedOut
         run = find(actor_of(user), Run.objects.present(), self.scope["url_route"]["kwargs"]["pk"])
         return run, run.facts()
