@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.nlp import folders, measures
 from worker.nlp.recipe import TRAINING
-from worker.spec import Field, Role, Setting
+from worker.spec import Field, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
 MOST_CLASSES = 1_000
@@ -22,7 +22,7 @@ class Classification:
     slug = "classification"
     title = _("Text classification")
     about = _("Sort texts into labels: sentiment, topic, intent, anything with 2 to 1,000 classes.")
-    roles = (
+    roles: tuple[Role, ...] = (
         Role(
             "text",
             _("Text"),
@@ -35,8 +35,8 @@ class Classification:
             hints=("label", "sentiment", "class", "category", "target", "topic", "intent", "标签", "学科", "类别", "情感"),
         ),
     )
-    inputs = (Field("text", _("Text"), long=True, most_chars=20_000),)
-    settings = (
+    inputs: tuple[Field, ...] = (Field("text", _("Text"), long=True, most_chars=20_000),)
+    settings: tuple[Setting, ...] = (
         *TRAINING,
         Setting(
             "class_weights",
@@ -55,7 +55,7 @@ class Classification:
             most=0.5,
         ),
     )
-    methods = (
+    methods: tuple[tuple[str, str, str], ...] = (
         ("full", _("Full"), _("Every weight learns. Best scores; takes the longest.")),
         (
             "quick",
@@ -65,7 +65,7 @@ class Classification:
         ("lora", _("LoRA"), _("Small adapters learn beside frozen weights. Small downloads; for large base models.")),
     )
     primary_metric = "macro_f1"
-    metrics = (
+    metrics: tuple[tuple[str, str, str], ...] = (
         ("macro_f1", _("Macro-F1"), _("Mean of the F1 of each class: every class counts the same.")),
         ("accuracy", _("Accuracy"), _("Share of rows labelled right.")),
         ("macro_precision", _("Macro precision"), _("Of the rows given a label, the share that is right; mean over the classes.")),
@@ -159,6 +159,8 @@ class Classification:
             "input_ids"
         ]
         names = rows["label"].to_list()
+        if set(names) - number.keys():
+            raise Trouble("unknown_label", _("The rows have labels that the run does not know."), _("Import the dataset again."))
         return [{"input_ids": i, "label": number[n], "text": t} for i, n, t in zip(ids, names, texts, strict=True)]
 
     def criterion(self, train: list[dict[str, Any]], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, Any], Any]:

@@ -25,7 +25,7 @@ def with_adapters(model: Any, settings: dict[str, Any]) -> Any:
         r=settings["lora_rank"],
         lora_alpha=settings["lora_alpha"],
         lora_dropout=settings["lora_dropout"],
-        target_modules=TARGETS.get(kind) or KNOWN.get(kind) or "all-linear",
+        target_modules=TARGETS.get(kind) or list(KNOWN.get(kind, ())) or "all-linear",
         modules_to_save=head,
     )
     return get_peft_model(model, config)

@@ -4,6 +4,9 @@ Tensors are safetensors and everything else is JSON, so nothing that is read bac
 hashed against the manifest, and the manifest against what the supervisor recorded, before anything is opened.
 """
 
+# mypy: disable-error-code="no-untyped-call"
+# (torch leaves many of its functions untyped)
+
 from __future__ import annotations
 
 import errno
@@ -14,7 +17,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,8 +46,8 @@ class Progress:
     best: float | None = None
     best_step: int = 0
     fruitless: int = 0  # evaluations since the best
+    evaluated_step: int = -1
     over: bool = False  # early stopping has ended the training
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,7 @@ class Checkpoints:
 
 
 def _fused(optimizer: torch.optim.Optimizer) -> bool:
-    return any(group.get("fused") for group in optimizer.param_groups)
+    return any(group["fused"] is True for group in optimizer.param_groups)
 
 
 def put(model: torch.nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Where the arithmetic happens. Accelerate finds the device and the precision; nothing else asks what machine this is."""
 
 from __future__ import annotations

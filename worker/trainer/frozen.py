@@ -1,5 +1,8 @@
 """Quick: the lower layers stay as they are, so their output is computed once, kept, and only the upper ones are trained."""
 
+# mypy: disable-error-code="no-untyped-call"
+# (torch leaves many of its functions untyped)
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence

@@ -33,8 +33,12 @@ Message = dict[str, Any]
 CHUNK = 5_000  # rows tokenised between two looks at the wishes
 
 
-class Cancelled(Exception):
-    """The supervisor wants this training to end now."""
+class Leave(Exception):
+    """The supervisor wants this training to end now, with nothing to be saved."""
+
+    def __init__(self, wish: Wish) -> None:
+        super().__init__(wish)
+        self.wish = wish
 
 
 def train(spec: RunSpec, control: Control | None = None) -> Iterator[Message]:
@@ -42,14 +46,16 @@ def train(spec: RunSpec, control: Control | None = None) -> Iterator[Message]:
     progress = Progress()
     try:
         yield from _train(spec, control or Control(), progress)
-    except Cancelled:
-        yield {"kind": "stopped", "step": progress.step, "wish": Wish.CANCEL}
+    except Leave as leave:
+        yield {"kind": "stopped", "step": progress.step, "wish": leave.wish}
 
 
 def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Message]:
-    def go_on() -> None:
-        if control.wish() is Wish.CANCEL:
-            raise Cancelled
+    def go_on(leave_at: tuple[Wish, ...] = (Wish.CANCEL,)) -> None:
+        if (wish := control.wish()) in leave_at:
+            raise Leave(wish)
+
+    unstarted = (Wish.CANCEL, Wish.PAUSE)  # before the first step a pause has nothing to save
 
     # --- what is to be done, with what ---
     task = TASKS[spec.task]
@@ -58,14 +64,14 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     seed_all(settings["seed"])
     hashing = ThreadPoolExecutor(1).submit(sha256, Path(spec.data))  # beside the work: the first step does not wait for it
     frame = pl.read_parquet(spec.data, columns=["_split", *(role.name for role in task.roles)])
-    labels = spec.labels or tuple(sorted(frame["label"].unique().to_list()))
+    labels = spec.labels or tuple(sorted(frame["label"].unique().to_list() if "label" in frame.columns else ()))
     model, tokenizer = task.load(spec.base, labels, settings, spec.method)
 
     examples: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
     for split, found in examples.items():
         rows = frame.filter(pl.col("_split") == split)
         for start in range(0, len(rows), CHUNK):
-            go_on()
+            go_on(unstarted)
             found += task.encode(rows[start : start + CHUNK], tokenizer, labels, settings)
             if len(rows) > CHUNK:
                 yield {"kind": "progress", "what": "tokenising", "done": len(found), "total": len(rows)}
@@ -134,7 +140,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     if upper is not None:
         learner.eval()
         for done in upper.keep(accelerator.autocast):
-            go_on()
+            go_on(unstarted)
             yield {"kind": "progress", "what": "caching", "done": done, "total": len(upper.rows)}
         learner.train(settings["dropout"])
 
@@ -170,14 +176,14 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
 
     # --- the steps ---
     before_s, began = progress.elapsed_s, time.monotonic()
-    evaluated_at, finish = progress.best_step if progress.best is not None else -1, False
+    finish = False
     for epoch in range(progress.epoch, settings["epochs"]):
         todo = plan(epoch)
         evaluations = {math.ceil(len(todo) * i / settings["evaluations"]) for i in range(1, settings["evaluations"] + 1)}
         for batch in todo[progress.position :]:
             wish = control.wish()
             if wish is Wish.CANCEL:
-                raise Cancelled
+                raise Leave(wish)
             if wish is Wish.PAUSE:
                 if checkpoints.last_step != progress.step:
                     yield save()
@@ -228,7 +234,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
             due = time.monotonic() - checkpoints.last_at >= settings["checkpoint_s"]
             if validation and progress.position in evaluations:
                 values = evaluate()
-                evaluated_at, due = progress.step, True
+                due = True
                 _judge(progress, values[f"eval_{task.primary_metric}"], settings["patience"])
                 yield _point(progress, here, values)
                 yield _log(f"Epoch {here:.2f}: {_said(values)}.")
@@ -245,24 +251,24 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         yield _log(f"Stopped early: {progress.fruitless} evaluations without a better score.")
 
     # --- the best state, its scores, its folder ---
-    if validation and evaluated_at != progress.step and progress.step and (finish or progress.best is None):
+    if finish and validation and 0 < progress.step != progress.evaluated_step:
         values = evaluate()
         _judge(progress, values[f"eval_{task.primary_metric}"], 0)
-        yield _point(progress, progress.epoch + progress.position / max(len(plan(min(progress.epoch, settings["epochs"] - 1))), 1), values)
+        yield _point(progress, progress.epoch + progress.position / len(plan(progress.epoch)), values)
         yield save()
     if progress.best is not None:
         checkpoints.put_best(learner)
     learner.eval()
     split = next((s for s in ("test", "validation") if (frame["_split"] == s).any()), "train")
     held_out = task.encode(frame.filter(pl.col("_split") == split), tokenizer, labels, settings)
-    found = outputs(
+    answers = outputs(
         lambda numbers: forward.logits([held_out[i]["input_ids"] for i in numbers]),
         [len(e["input_ids"]) for e in held_out],
         4096,
         accelerator.autocast,
         go_on,
     )
-    metrics, evaluation = task.score(found, held_out, labels)
+    metrics, evaluation = task.score(answers, held_out, labels)
     evaluation = {"split": split, **evaluation}
     _check_rows(hashing, spec, wait=True)
     yield _log(f"Held-out rows ({split}): {_said({name: metrics[name] for name in metrics if name != 'rows'})}. Saving the model.")
@@ -288,6 +294,7 @@ def slope(step: int, steps: int, warmup: float, schedule: str) -> float:
 
 
 def _judge(progress: Progress, metric: float, patience: int) -> None:
+    progress.evaluated_step = progress.step
     if progress.best is None or metric > progress.best:
         progress.best, progress.best_step, progress.fruitless = metric, progress.step, 0
     else:

