@@ -157,8 +157,8 @@ class Relay:
         if entries := [entry for entry, _came in list(self.held.values())]:
             self.redis.xclaim(STREAM, GROUP, self.name, 0, entries, justid=True)
         if room := AT_ONCE - len(self.held):
-            _next, entries, _gone = self.redis.xautoclaim(STREAM, GROUP, self.name, IDLE_MS, count=room)
-            self.take(entries)
+            claimed = self.redis.xautoclaim(STREAM, GROUP, self.name, IDLE_MS, count=room)
+            self.take([(entry, fields) for entry, fields in claimed[1] if entry])  # Redis 6 gives nothing for deleted entries
 
     def take(self, entries: list[tuple[str, dict[str, str]]]) -> None:
         """Hand the questions of `entries` to the serving process."""
@@ -212,9 +212,10 @@ class Relay:
         if not entry:
             return
         latency_ms = round((time.monotonic() - came) * 1000, 1)
-        frame = {"type": "failed", "reason": message["reason"]}
         if message["type"] == "answer":
             frame = {"type": "answer", "answer": message["answer"], "latency_ms": latency_ms}
+        else:
+            frame = {"type": "failed", "reason": message["reason"]}
         announce(f"prediction:{identifier}", frame, STREAM_LIFE_S)
         self.outcomes.put((identifier, entry, frame, latency_ms))
 

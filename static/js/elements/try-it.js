@@ -192,7 +192,7 @@ class TryIt extends HTMLElement {
   }
 
   bars(scores) {
-    const all = Object.entries(scores), best = Math.max(...all.map(([, value]) => value))
+    const all = Object.entries(scores).sort((one, other) => other[1] - one[1]), best = all[0][1]
     const shown = all.length > SHOWN + 1 ? all.slice(0, SHOWN) : all
     const list = document.createElement("div")
     list.className = "bars"
