@@ -112,6 +112,7 @@ def fit(column: Column, role: Role, rows: int) -> tuple[float, str]:
         short = column.mean_chars <= 40
         score = hinted + (1.0 if short else -1.5) + (0.5 if 2 <= column.distinct <= 20 else 0.0)
         score -= 1.0 if column.type in {"number", "date"} and not hinted and column.distinct > 20 else 0.0
+        score -= 2.0 if last in {"id", "ids", "no", "nr", "index", "key"} else 0.0
         score -= 0.5 if column.distinct < 2 else 0.0
         score -= column.missing / max(1, rows)
         about = f"{column.distinct:,} distinct {'value' if column.distinct == 1 else 'values'}" + (", short" if short else "")

@@ -124,8 +124,9 @@ def sniff(text: str, options: dict[str, Any], named_csv: bool) -> Sniffed | None
     names = rows[index] if index >= 0 else [""] * width
     if len(names) < width and index >= 0:
         names = names + [""] * (width - len(names))
-    if len(names) > width and index >= 0:
-        width = len(names)
+    widths = Counter(len(row) for row in rows[index + 1 :])
+    if index >= 0 and (len(names) > width or widths[len(rows[index])] == max(widths.values(), default=0)):
+        width, names = len(rows[index]), rows[index]
     row = found[index].line if index >= 0 else 0
     return Sniffed(best, row, names, width, [c[:50] for c in rows[:12]], options.get("header_row") is None, sure[0])
 
@@ -262,7 +263,12 @@ class Table:
             if record.broken:
                 self.desk.reject(line, "unclosed_quote", f"Line {line:,} opens a quotation mark that is not closed.", record.cells)
             else:
-                self.desk.reject(line, "ragged", f"Line {line:,} has {has} cells where {self.width} are expected.", record.cells)
+                self.desk.reject(
+                    line,
+                    "ragged",
+                    f"Line {line:,} has {has} {'cell' if has == 1 else 'cells'} where {self.width} are expected.",
+                    record.cells,
+                )
             return False
         if record.broken:
             message = f"Line {line:,} has a quotation mark that is not closed; it was kept as it stands. Check its cells."
@@ -273,7 +279,10 @@ class Table:
         return True
 
     def _without_headers(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Some files repeat their header in the middle, as tables made of several pages do."""
+        """Without rows of blanks, and without the header where it stands again."""
+        full = frame.filter(pl.any_horizontal(pl.col(self.columns).str.strip_chars() != ""))
+        self.blank += frame.height - full.height
+        frame = full
         if not self.header or not frame.height:
             return frame
         again = pl.all_horizontal(pl.col(n).str.strip_chars() == h for n, h in zip(self.columns, self.header, strict=True))

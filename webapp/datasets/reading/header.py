@@ -11,6 +11,7 @@ NUMBER = re.compile(r"[-+]?[\d.,  ]*\d[%€$£]?")
 USUAL = {"id", "no", "nr", "nummer", "number", "index", "date", "name", "user", "score", "rating", "split", "question", "answer", "context"}
 TOTAL = re.compile(r"\s*(grand total|total|totals|sum|summe|gesamt|insgesamt|somme|合计|总计|总数|小计)\b", re.IGNORECASE)
 LOOK = 25  # rows in which a header may hide
+SHORT = 40  # characters of a name
 
 
 def known_names() -> set[str]:
@@ -47,15 +48,16 @@ def names_columns(row: list[str], body: list[list[str]], width: int) -> bool:
         return True
     if any(is_number(cell) for cell in cells) or any(len(cell) > 200 for cell in cells):
         return False
-    if not body:
+    if not body or row in body:  # repeated in the middle, as tables made of pages do
         return True
-    named = 0
+    named = against = 0
     for column, cell in enumerate(cells[:width]):
-        values = [r[column].strip() for r in body]
-        full = [v for v in values if v]
-        if cell and cell in full and len(set(full)) < 0.6 * len(full):
-            return False  # "neutral" above a column of labels is one of them
-        typed = sum(is_number(v) for v in full) > 0.7 * len(full) if full else False
-        shorter = bool(full) and len(cell) < 0.5 * sum(map(len, full)) / len(full)
-        named += typed or shorter
-    return named > 0 or all(cell and len(cell) <= 30 and " " not in cell for cell in cells)
+        full = [v for r in body if (v := r[column].strip())]
+        if not cell or not full:
+            continue
+        typed = sum(is_number(v) for v in full) > 0.7 * len(full)
+        shorter = len(cell) < 0.5 * sum(map(len, full)) / len(full)
+        repeated = cell in full and len(set(full)) < 0.6 * len(full)  # "neutral" above a column of labels is one of them
+        named += not repeated and (typed or shorter)
+        against += repeated
+    return named > against or (not against and all(len(cell) <= SHORT for cell in cells))

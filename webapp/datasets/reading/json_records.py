@@ -49,7 +49,7 @@ def looks_like_lines(head: str) -> bool:
     """Whether this is one JSON value a line rather than one document."""
     lines = [line for line in head.split("\n") if line.strip()][:50]
     whole = sum(is_object(line) for line in lines)
-    if len(lines) == 1:
+    if len(lines) == 1 or lines[0].strip() in {"[", "{"}:
         return False
     return bool(lines) and lines[0].lstrip().startswith(("{", "[")) and whole >= 0.5 * len(lines[:-1] or lines)
 

@@ -21,7 +21,10 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 EAST = ("gb18030", "big5", "cp932", "euc_kr", "euc_jp")
-WEST = ("cp1252", "mac_roman", "cp1250", "cp1251", "cp1253", "koi8_r")
+WEST = ("cp1252", "mac_roman", "cp1250")  # mostly ASCII letters
+OTHER = ("cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874")  # mostly others
+STRANGE = 0.35
+FEW = 10  # bytes above ASCII; fewer prove nothing
 NAMES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "gb18030": "GB18030", "cp1252": "Windows-1252"}
 CONTROL = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b")) + b"\x7f"
 Note = Callable[[Problem], None]
@@ -79,17 +82,20 @@ def is_utf8(line: bytes) -> bool:
 
 
 def legacy(sample: bytes) -> Guess:
-    """One of the encodings from before UTF-8. East Asian ones prove themselves by pairs of high bytes; the rest is tasted."""
-    if (pairs := paired(sample)) and (east := [e for e in EAST if decodes(sample, e)]):
-        east.sort(key=lambda e: strangeness(sample.decode(e, "replace"), e))
-        return Guess(east[0], 0.9 if len(sample) > 200 else pairs * 0.7, [*east[1:], "cp1252"])
-    from charset_normalizer import from_bytes
+    """One of the encodings from before UTF-8. East Asian ones show by pairs of high bytes, others by how many letters are high."""
+    many = len(re.findall(rb"[\x80-\xff]", sample))
+    if (pairs := paired(sample)) and many >= FEW:
+        east = sorted((strangeness(sample.decode(e, "replace"), e), e) for e in EAST if decodes(sample, e))
+        if east and east[0][0] < STRANGE:
+            return Guess(east[0][1], 0.9 if len(sample) > 200 else pairs * 0.7, [*(e for _, e in east[1:]), "cp1252"])
+    high = many / max(1, len(re.findall(rb"[A-Za-z\x80-\xff]", sample)))
+    candidates = WEST if high < 0.3 or many < FEW else tuple(reversed(OTHER))
+    found = candidates[0]
+    if not decodes(sample, found) or candidates is not WEST:
+        from charset_normalizer import from_bytes
 
-    found = [match.encoding for match in from_bytes(sample, cp_isolation=list(WEST), explain=False)]
-    found = [e for e in found if e in WEST] or ["cp1252"]
-    if decodes(sample, "cp1252") and found[0] in {"cp1250"}:  # the same letters for most of the West
-        found.insert(0, "cp1252")
-    return Guess(found[0], 0.8, [e for e in dict.fromkeys((*found[1:], *WEST, "gb18030")) if e != found[0]])
+        found = next((m.encoding for m in from_bytes(sample, cp_isolation=list(candidates)) if m.encoding in candidates), candidates[-1])
+    return Guess(found, 0.8, [e for e in (*WEST, *OTHER, "gb18030") if e != found])
 
 
 def paired(sample: bytes) -> float:

@@ -1,0 +1,127 @@
+"""Files as people send them, good and hostile, made on the spot."""
+
+import gzip
+import io
+import json
+import struct
+import zipfile
+from dataclasses import asdict
+
+from webapp.datasets.reading import Limits
+from webapp.datasets.reading.publish import publish
+from webapp.datasets.reading.read import read
+
+WORDS = [
+    "the",
+    "room",
+    "was",
+    "quiet",
+    "and",
+    "clean",
+    "but",
+    "breakfast",
+    "came",
+    "late",
+    "so",
+    "we",
+    "left",
+    "early",
+    "and",
+    "found",
+    "a",
+    "better",
+    "place",
+]
+
+
+def reviews(rows=60, labels=("negative", "neutral", "positive")):
+    """Different texts with labels in turn."""
+    return [(f"{' '.join(WORDS[i % 7 : i % 7 + 8])}, visit {i * 7919 % 10007}", labels[i % len(labels)]) for i in range(rows)]
+
+
+def csv_text(rows, header="text,label"):
+    quoted = ('"' + text.replace('"', '""') + f'",{label}' for text, label in rows)
+    return "\n".join(([header] if header else []) + list(quoted)) + "\n"
+
+
+def reading(path, out, part="file", name=None, **options):
+    """What the child would answer, without the child: the same code, and JSON all the way."""
+    files = [{"part": part, "name": name or path.name, "path": str(path)}] if not isinstance(path, dict) else []
+    if isinstance(path, dict):
+        files = [{"part": part, "name": p.name, "path": str(p)} for part, p in path.items()]
+    job = {"files": files, "task": "classification", "options": options, "out": str(out)}
+    return json.loads(json.dumps(read(job, Limits(), lambda *_: None)))
+
+
+def publishing(report, out, **changes):
+    job = {"staged": report["staged"], "task": "classification", "mapping": report["mapping"], "out": str(out), "accept_rejected": True}
+    return json.loads(json.dumps(publish({**job, **changes}, Limits(), lambda *_: None)))
+
+
+def codes(report):
+    return {finding["code"] for finding in report["findings"]}
+
+
+def gzip_bomb(path, megabytes):
+    """Zeros by the gigabyte in a file of a few hundred kilobytes."""
+    with gzip.open(path, "wb") as file:
+        block = b"a,b\n" * 262_144
+        for _ in range(megabytes):
+            file.write(block)
+
+
+def tight_gzip_bomb(path, gigabytes=4):
+    """About 42 kB: gzip inside out, the same megabyte of zeros repeated as members that share no state."""
+    member = gzip.compress(bytes(64 * 1024 * 1024), 9)
+    path.write_bytes(member * gigabytes)
+
+
+def zip_with(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def compact(fields):
+    """A struct in Thrift's compact protocol: [(id, kind, bytes)]."""
+    out, last = b"", 0
+    for number, kind, data in fields:
+        out += bytes([(number - last) << 4 | kind]) + data
+        last = number
+    return out + b"\0"
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+def zigzag(n):
+    return varint(n << 1)
+
+
+def lying_parquet(path, rows=2**31, unfolded=2**20):
+    """Some hundred bytes that declare `rows` rows of one text column."""
+    root = compact([(4, 8, varint(6) + b"schema"), (5, 5, zigzag(1))])
+    column = compact([(1, 5, zigzag(6)), (4, 8, varint(4) + b"text")])
+    group = compact([(1, 9, b"\x0c"), (2, 6, zigzag(unfolded)), (3, 6, zigzag(rows))])
+    footer = compact(
+        [(1, 5, zigzag(2)), (2, 9, bytes([2 << 4 | 12]) + root + column), (3, 6, zigzag(rows)), (4, 9, bytes([1 << 4 | 12]) + group)]
+    )
+    path.write_bytes(b"PAR1" + bytes(64) + footer + struct.pack("<I", len(footer)) + b"PAR1")
+
+
+def limits(**changes):
+    return {**asdict(Limits()), **changes}
+
+
+def zip_link(path):
+    """A zip whose only member is a symbolic link."""
+    info = zipfile.ZipInfo("rows.csv")
+    info.external_attr = 0o120777 << 16
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    path.write_bytes(data.getvalue())
