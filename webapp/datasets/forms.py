@@ -17,6 +17,7 @@ from worker.nlp import TASKS
 DELIMITERS = ((",", _("comma")), (";", _("semicolon")), ("\t", _("tab")), ("|", _("bar")))
 ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "gb18030", "big5", "shift_jis", "euc-kr", "cp1251")
 LABELS_SHOWN = 200  # that can be joined on the page
+OF_THE_LABELS = {"missing_label", "missing_text", "label_variants", "no_role", "conflicting_labels"}  # findings that another mapping ends
 
 
 def chosen_uploads(request: HttpRequest) -> dict[str, Upload]:
@@ -57,6 +58,8 @@ class Mapping:
         for index, column in enumerate(self.reading.report["columns"]):
             if role := answers.get(f"role-{index}"):
                 roles[role] = column["name"]
+        if roles.get(self.label_role) != self.roles.get(self.label_role):
+            answers = {name: value for name, value in answers.items() if not name.startswith("label-")}  # of the column before
         labels = {
             label["name"]: answers[f"label-{index}"].strip()
             for index, label in enumerate(self.shown_labels)
@@ -100,8 +103,20 @@ class Mapping:
         return [{"row": row["_row"], "cells": [row.get(name) for name in names]} for row in self.reading.report["preview"]]
 
     @property
+    def label_role(self) -> str:
+        return next((role.name for role in TASKS[self.reading.dataset.task].roles if role.is_label), "")
+
+    @property
+    def labels_found(self) -> list[dict[str, Any]]:
+        """Of the column that is chosen for them."""
+        chosen = self.roles.get(self.label_role)
+        if chosen == self.reading.report.get("mapping", {}).get(self.label_role):
+            return list(self.reading.report.get("labels", []))
+        return next((list(column["histogram"]) for column in self.reading.report["columns"] if column["name"] == chosen), [])
+
+    @property
     def shown_labels(self) -> list[dict[str, Any]]:
-        return list(self.reading.report.get("labels", [])[:LABELS_SHOWN])
+        return self.labels_found[:LABELS_SHOWN]
 
     @property
     def joined_labels(self) -> list[dict[str, Any]]:
@@ -148,9 +163,7 @@ class Mapping:
     def findings(self) -> list[dict[str, Any]]:
         """Of the reading, and of the last try to make a version; errors first."""
         tried = self.reading.report.get("publishing", {}).get("findings", [])
-        seen = {finding["code"]: finding for finding in [*self.reading.report.get("findings", []), *tried]}
+        is_counted = self.roles == self.reading.report.get("mapping")
+        known = [f for f in self.reading.report.get("findings", []) if is_counted or f["code"] not in OF_THE_LABELS]
+        seen = {finding["code"]: finding for finding in [*known, *tried]}
         return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))
-
-    @property
-    def blocks(self) -> bool:
-        return any(finding["level"] == "error" for finding in self.findings)

@@ -23,6 +23,7 @@ from webapp.datasets import rows
 from webapp.datasets.forms import Mapping, chosen_uploads
 from webapp.datasets.models import Dataset, DatasetVersion, NotNow, Upload
 from webapp.people.access import WRITE, find
+from webapp.work.models import WorkItem
 from worker.nlp import TASKS
 from worker.spec import SpecError
 
@@ -233,6 +234,7 @@ def render_rows(request: HttpRequest, found: Dataset, shown: DatasetVersion) -> 
         "versions": found.versions.select_related("created_by").annotate(used_by=Count("runs")),
         "baselines": baselines(shown),
         "baseline_metrics": TASKS[shown.task].metrics[:2],
+        "baselines_failed": WorkItem.objects.filter(subject=shown.pk, kind="baselines", state=WorkItem.State.FAILED).exists(),
         "statistics": statistics(shown),
         "page": page,
         "wanted": wanted,

@@ -66,7 +66,7 @@ def baselines(item: WorkItem) -> None:
         return
     scores = limited.run("baselines", {"path": str(version.path), "task": version.task}, progress_of(version.dataset))
     DatasetVersion.objects.filter(pk=version.pk, baselines={}).update(baselines=scores)
-    live.announce(version.dataset.stream, {"type": "state", "state": version.dataset.state})
+    live.announce(version.dataset.stream, {"type": "baselines", "version": str(version.pk)})
 
 
 def folder_for(reading: Import, item: WorkItem) -> str:

@@ -1,4 +1,5 @@
-// <dataset-watch data-socket data-poll data-state>: shows the progress of a reading and reloads the page when it is over.
+// <dataset-watch data-socket data-poll data-state>: shows the progress of a reading and reloads the page when it is over;
+// with data-until, when a frame of that type comes.
 const POLL_MS = 2_000
 const LONGEST_WAIT_MS = 20_000
 
@@ -37,19 +38,11 @@ class DatasetWatch extends HTMLElement {
   take(frame) {
     this.failures = 0
     if (frame.type === "progress") this.draw(frame)
-    if (frame.type === "state" && this.hasChanged(frame.state)) {
+    const isNews = this.dataset.until ? frame.type === this.dataset.until : frame.type === "state" && frame.state !== this.dataset.state
+    if (isNews) {
       this.isOver = true
       location.reload()
     }
-  }
-
-  /** The first state only says where we are when the page does not know it. */
-  hasChanged(state) {
-    const held = this.dataset.state
-    this.dataset.state = state
-    const isRepeat = this.isRepeated
-    this.isRepeated = true
-    return held ? held !== state : Boolean(isRepeat) && !this.dataset.poll
   }
 
   draw({ done, total }) {

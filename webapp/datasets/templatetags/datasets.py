@@ -1,9 +1,13 @@
 """How numbers and queries stand on the pages of datasets."""
 
-from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 from django.template import Library
+from django.utils.timesince import timesince
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
 
 register = Library()
 
@@ -15,8 +19,10 @@ def count(number: Any) -> str:
 
 
 @register.filter
-def get(mapping: Mapping[str, Any], key: str) -> Any:
-    return mapping.get(key)
+def ago(moment: datetime) -> str:
+    if now() - moment < timedelta(minutes=1):
+        return _("just now")
+    return _("%(span)s ago") % {"span": timesince(moment).split(",")[0]}
 
 
 @register.simple_tag
@@ -27,6 +33,4 @@ def with_query(query: Any, **changes: Any) -> str:
 
 
 def kept_pairs(query: str) -> dict[str, str]:
-    from urllib.parse import parse_qsl
-
     return dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True))

@@ -1,0 +1,170 @@
+"""Datasets by API: files, mappings, rows, and errors that name the field."""
+
+import json
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from tests.datasets.cast import dropped, labour, reviews, take, version_of
+from webapp.datasets.models import Dataset, Upload
+
+
+@pytest.fixture
+def api(signed_in, bob):
+    return signed_in(bob)
+
+
+def file(content, name="reviews.csv"):
+    return SimpleUploadedFile(name, content)
+
+
+def test_a_file_becomes_a_dataset_and_then_a_version(api):
+    answer = api.post("/api/v1/datasets", {"file": file(reviews()), "name": "My reviews"})
+    assert (answer.status_code, answer.json()["state"]) == (202, "importing")
+    labour()
+    got = api.get(f"/api/v1/datasets/{answer.json()['id']}").json()
+    assert {"id", "name", "task", "state", "rows", "problems", "reason", "columns", "mapping", "version", "versions"} <= got.keys()
+    assert (got["name"], got["state"], got["rows"], got["problems"]) == ("My reviews", "ready", 60, [])
+    assert got["columns"] == ["text", "label"]
+    assert got["version"] == got["versions"][0]["id"]
+    version = api.get(f"/api/v1/versions/{got['version']}").json()
+    assert (version["rows"], version["hash"]) == (60, got["versions"][0]["hash"])
+
+
+def test_a_mapping_may_come_with_the_file(api):
+    content = reviews(header="Review,Stars")
+    answer = api.post("/api/v1/datasets", {"file": file(content), "mapping": json.dumps({"text": "Review", "label": "Stars"})})
+    labour()
+    assert api.get(f"/api/v1/datasets/{answer.json()['id']}").json()["state"] == "ready"
+
+
+def test_rejected_rows_need_a_look_and_a_confirmation(api):
+    made = api.post("/api/v1/datasets", {"file": file(reviews() + b",positive\n")}).json()
+    labour()
+    got = api.get(f"/api/v1/datasets/{made['id']}").json()
+    assert got["state"] == "needs_mapping"
+    assert got["problems"]
+    assert set(got["problems"][0]) == {"row", "column", "message"}
+    confirm = {"mapping": got["mapping"]}
+    answer = api.post(f"/api/v1/datasets/{made['id']}/versions", confirm, content_type="application/json")
+    assert answer.status_code == 202
+    labour()
+    refused = api.get(f"/api/v1/datasets/{made['id']}").json()
+    assert refused["state"] == "needs_mapping" and "1 row" in refused["reason"]
+    api.post(f"/api/v1/datasets/{made['id']}/versions", confirm | {"accept_rejected": True}, content_type="application/json")
+    labour()
+    done = api.get(f"/api/v1/datasets/{made['id']}").json()
+    assert (done["state"], done["rows"]) == ("ready", 60)
+    assert done["problems"][0]["row"] == 62
+
+
+def test_a_second_file_is_the_next_version(api):
+    made = api.post("/api/v1/datasets", {"file": file(reviews())}).json()
+    labour()
+    assert api.post(f"/api/v1/datasets/{made['id']}/versions", {"file": file(reviews(90))}).status_code == 202
+    labour()
+    got = api.get(f"/api/v1/datasets/{made['id']}").json()
+    assert [version["rows"] for version in got["versions"]] == [90, 60]
+
+
+def test_uploads_by_tus_are_named_by_id(api, bob):
+    upload = take(bob, reviews())
+    answer = api.post("/api/v1/datasets", {"uploads": {"file": str(upload.pk)}, "name": "by tus"}, content_type="application/json")
+    assert answer.status_code == 202
+    assert Upload.objects.get().dataset_id == Dataset.objects.get().pk
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "file"),
+        ({"file": "F", "mapping": "not json"}, "mapping"),
+        ({"file": "F", "mapping": '["text"]'}, "mapping"),
+        ({"file": "F", "task": "cooking"}, "task"),
+        ({"file": "F", "colour": "red"}, "colour"),
+        ({"validation": "F"}, "train"),
+        ({"other": "F"}, "other"),
+        ({"file": "F", "header_row": "-3"}, "header_row"),
+    ],
+)
+def test_what_is_wrong_is_named(api, fields, field):
+    fields = {name: file(reviews()) if value == "F" else value for name, value in fields.items()}
+    answer = api.post("/api/v1/datasets", fields)
+    assert answer.status_code == 422, answer.content
+    assert answer["Content-Type"].startswith("application/problem+json")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert not Dataset.objects.exists()
+
+
+def test_a_form_above_its_limit_points_to_tus(api, settings):
+    settings.FORM_LIMIT = 100
+    answer = api.post("/api/v1/datasets", {"file": file(reviews())})
+    assert answer.status_code == 413 and "tus" in answer.json()["detail"]
+
+
+def test_confirming_too_early_is_a_conflict(api, bob):
+    dataset = dropped(bob, reviews())
+    answer = api.post(f"/api/v1/datasets/{dataset.pk}/versions", {"mapping": {"text": "a"}}, content_type="application/json")
+    assert answer.status_code == 409
+
+
+def test_an_unknown_column_is_named_when_confirming(api, bob):
+    dataset = dropped(bob, reviews() + b",positive\n")
+    labour()
+    wrong = {"mapping": {"text": "text", "label": "Stars"}}
+    answer = api.post(f"/api/v1/datasets/{dataset.pk}/versions", wrong, content_type="application/json")
+    assert answer.status_code == 422 and "Stars" in answer.json()["detail"]
+
+
+def test_rows_come_by_keyset_with_filters(api, alice):
+    version = version_of(alice)
+    found, after = [], ""
+    while after is not None:
+        page = api.get(f"/api/v1/versions/{version.pk}/rows?limit=77&after={after}").json()
+        found += page["items"]
+        after = page["next"]
+    assert [row["id"] for row in found] == list(range(250))
+    assert set(found[0]) == {"id", "row", "split", "text", "label", "other"}
+    assert found[0]["other"] == {"product": "battery"}
+    neutral = api.get(f"/api/v1/versions/{version.pk}/rows?label=neutral&split=test&q=GARDEN").json()["items"]
+    assert all(
+        row["label"] == "neutral" and row["split"] == "test" and "garden" in row["text"] + row["other"]["product"] for row in neutral
+    )
+    assert api.get(f"/api/v1/versions/{version.pk}/rows?after=x").status_code == 422
+
+
+def test_lists_are_paged_newest_first(api, alice):
+    made = [str(version_of(alice, 10).dataset_id) for _ in range(5)]
+    first = api.get("/api/v1/datasets?limit=3").json()
+    rest = api.get(f"/api/v1/datasets?limit=3&after={first['next']}").json()
+    assert [item["id"] for item in first["items"] + rest["items"]] == made[::-1]
+    assert rest["next"] is None
+
+
+def test_renaming_and_deleting(api, alice):
+    pk = version_of(alice, 10).dataset_id
+    assert api.patch(f"/api/v1/datasets/{pk}", {"name": "New"}, content_type="application/json").json()["name"] == "New"
+    assert api.patch(f"/api/v1/datasets/{pk}", {"name": " "}, content_type="application/json").status_code == 422
+    assert api.delete(f"/api/v1/datasets/{pk}").status_code == 204
+    assert api.get(f"/api/v1/datasets/{pk}").status_code == 404
+
+
+def test_charlie_gets_404_and_vera_403_and_nobody_401(client, alice, vera, charlie):
+    version = version_of(alice, 10)
+    dataset = f"/api/v1/datasets/{version.dataset_id}"
+    calls = [("get", dataset), ("patch", dataset), ("delete", dataset), ("post", f"{dataset}/versions")]
+    calls += [("get", f"/api/v1/versions/{version.pk}"), ("get", f"/api/v1/versions/{version.pk}/rows")]
+    for user, read, write in [(charlie, 404, 404), (vera, 200, 403), (None, 401, 401)]:
+        client.logout()
+        if user:
+            client.force_login(user)
+        for method, url in calls:
+            body = {"data": {"name": "x"}, "content_type": "application/json"} if method == "patch" else {}
+            assert getattr(client, method)(url, **body).status_code == (read if method == "get" else write), (user, method, url)
+
+
+def test_another_site_cannot_post_in_bobs_name(bob):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(bob)
+    assert client.post("/api/v1/datasets", {"file": file(reviews())}).status_code == 403
