@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         parser.add_argument("--method", help="recipe: full, quick or lora; without it the product's default")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line a request would drown the curve
         with tempfile.TemporaryDirectory(prefix="tunebench-demo-") as home, running(Path(home), self.say) as (base, token):
             with httpx2.Client(base_url=f"{base}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=120) as client:
                 Demo(client, self.say).run(options["method"])
