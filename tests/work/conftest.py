@@ -1,0 +1,1 @@
+from tests.runs.conftest import base, submit, version, worker  # noqa: F401
