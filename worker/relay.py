@@ -39,8 +39,8 @@ from worker.serving.process import Serving
 log = logging.getLogger("worker.relay")
 AT_ONCE = 64  # questions that the serving process may hold; the others wait in Redis, where another relay can take them
 BLOCK_MS = 500  # the longest look at the stream, and so the longest wait for a signal to be heeded
-RECLAIM_S = 5.0  # so often the entries of dead relays are looked for
-IDLE_MS = 15_000  # an entry untouched for so long belongs to a dead relay; the living touch theirs
+RECLAIM_S = settings.AGENT_POLL / 2  # so often the entries of dead relays are looked for, and those of this one touched
+IDLE_MS = int(1500 * settings.AGENT_POLL)  # an entry that nobody touched for so long belongs to a dead relay
 STALL_S = 30.0  # a serving process that holds questions and says nothing for so long is stuck
 PATIENCE_PER_LOAD = 4.0  # a load may take so many times what was expected
 STREAM_LIFE_S = 60

@@ -1,0 +1,166 @@
+"""The serving process from inside: small groups, warm models, and no failure that costs a neighbour."""
+
+import shutil
+
+import pytest
+
+from tests.worker.tiny import LABELS, tiny_base, tiny_classifier
+from worker.nlp import TASKS
+from worker.serving.desk import Desk
+from worker.serving.pool import Pool
+from worker.serving.questions import GROUP, Key
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    home = tmp_path_factory.mktemp("models")
+    return {"one": tiny_classifier(home / "one"), "two": tiny_classifier(home / "two", ["yes", "no"]), "base": tiny_base(home / "base")}
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def desk(said):
+    pool = Pool(10**9)
+    pool.imports()
+    return Desk(pool, said.append)
+
+
+def question(folder, identifier="1", text="the battery died", **more):
+    return {"id": identifier, "model": str(folder), "task": "classification", "inputs": {"text": text}, "labels": LABELS} | more
+
+
+def serve(desk, *questions):
+    for each in questions:
+        desk.hear(each)
+    desk.close()
+    desk.work()
+
+
+def outcomes(said):
+    return {message["id"]: message for message in said if message["type"] in ("answer", "failed")}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many texts each forward pass took."""
+    sizes, answer = [], TASKS["classification"].answer
+
+    def counted(model, tokenizer, labels, inputs, parameters):
+        sizes.append(len(inputs))
+        return answer(model, tokenizer, labels, inputs, parameters)
+
+    monkeypatch.setattr(TASKS["classification"], "answer", counted)
+    return sizes
+
+
+def test_a_cold_model_says_how_long_it_loads_and_a_warm_one_answers_at_once(desk, said, models):
+    desk.hear(question(models["one"]))
+    assert said[0]["type"] == "loading" and said[0]["expected_s"] > 0
+    desk.pool.get(Key(str(models["one"]), "classification", False))
+    serve(desk, question(models["one"], "2"))
+    assert [message["type"] for message in said] == ["loading", "answer", "answer"]
+    assert set(said[1]["answer"]["scores"]) == set(LABELS)
+    assert sum(said[1]["answer"]["scores"].values()) == pytest.approx(1)
+
+
+def test_32_questions_are_answered_in_a_few_passes_and_each_gets_its_own_answer(desk, said, models, calls):
+    texts = ["good", "bad", "it works well", "never again"] * 8
+    serve(desk, *(question(models["one"], str(number), text) for number, text in enumerate(texts)))
+    assert sum(calls) == 32 and len(calls) <= 32 // GROUP + 2
+    alone = {text: {} for text in texts}
+    for number, text in enumerate(texts):
+        alone[text][number] = outcomes(said)[str(number)]["answer"]["scores"]["negative"]
+    for same in alone.values():
+        assert max(same.values()) - min(same.values()) < 1e-5
+    assert len({round(next(iter(same.values())), 5) for same in alone.values()}) == 4
+
+
+def test_a_long_text_does_not_share_a_pass_with_short_ones(desk, models, calls):
+    serve(desk, *(question(models["one"], str(number), "good") for number in range(7)), question(models["one"], "long", "good " * 2000))
+    assert sorted(calls) == [1, 7]
+
+
+def test_a_list_is_answered_in_its_order(desk, said, models):
+    texts = [{"text": "good " * (20 - number)} for number in range(20)]
+    serve(desk, question(models["one"], inputs=texts), question(models["one"], "single", texts[3]["text"]))
+    answers = outcomes(said)["1"]["answer"]
+    assert len(answers) == 20
+    assert answers[3]["scores"]["negative"] == pytest.approx(outcomes(said)["single"]["answer"]["scores"]["negative"], abs=1e-5)
+
+
+def test_a_newcomer_does_not_wait_for_a_whole_list(desk, said, models):
+    serve(desk, question(models["one"], "list", inputs=[{"text": "good"}] * 64), question(models["one"], "single"))
+    assert [message["id"] for message in said if message["type"] == "answer"] == ["single", "list"]
+
+
+def test_the_base_answers_without_training(desk, said, models):
+    serve(desk, question(models["base"], untuned=True))
+    assert outcomes(said)["1"]["answer"]["label"] in LABELS
+
+
+def test_the_least_recently_used_model_goes_when_the_budget_is_full(desk, models):
+    desk.pool.budget = 120_000  # two of the three
+    for name, untuned in (("one", False), ("two", False), ("one", False), ("base", True)):
+        desk.pool.get(Key(str(models[name]), "classification", untuned))
+    assert [key.folder for key in desk.pool.warm] == [str(models["one"]), str(models["base"])]
+
+
+def test_a_model_beyond_the_budget_is_told_with_the_remedy(desk, said, models):
+    desk.pool.budget = 1000
+    serve(desk, question(models["one"]))
+    assert "SERVE_MEMORY" in outcomes(said)["1"]["reason"]
+
+
+def test_torn_weights_fail_their_own_question_only(desk, said, models, tmp_path):
+    torn = shutil.copytree(models["one"], tmp_path / "torn")
+    (torn / "model.safetensors").write_bytes((torn / "model.safetensors").read_bytes()[:-100])
+    serve(desk, question(torn, "torn"), question(models["one"], "whole"))
+    assert "damaged" in outcomes(said)["torn"]["reason"]
+    assert outcomes(said)["whole"]["type"] == "answer"
+
+
+def test_a_tokenizer_that_makes_no_sense_is_a_plain_answer(desk, said, models, tmp_path):
+    odd = shutil.copytree(models["one"], tmp_path / "odd")
+    (odd / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Unheard"}}')
+    serve(desk, question(odd, "odd"), question(models["one"], "whole"))
+    assert "files do not fit together" in outcomes(said)["odd"]["reason"]
+    assert outcomes(said)["whole"]["type"] == "answer"
+
+
+def test_a_text_that_breaks_the_pass_costs_its_neighbours_nothing(desk, said, models, monkeypatch):
+    answer = TASKS["classification"].answer
+
+    def fragile(model, tokenizer, labels, inputs, parameters):
+        if any("poison" in row["text"] for row in inputs):
+            raise BaseException("a panic in Rust is no Exception")
+        return answer(model, tokenizer, labels, inputs, parameters)
+
+    monkeypatch.setattr(TASKS["classification"], "answer", fragile)
+    serve(desk, *(question(models["one"], text, text) for text in ("good", "poison", "bad")))
+    assert outcomes(said)["poison"]["reason"].startswith("The model could not read this text")
+    assert outcomes(said)["good"]["type"] == outcomes(said)["bad"]["type"] == "answer"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"inputs": {"text": "x" * 20_001}}, "at most 20,000 characters"),
+        ({"inputs": []}, "no text"),
+        ({"inputs": [3]}, "not arrive in one piece"),
+        ({"task": "juggling"}, "does not know the task"),
+        ({"model": "/nowhere"}, "folder is gone"),
+    ],
+)
+def test_what_cannot_be_answered_gets_a_reason(desk, said, models, change, reason):
+    serve(desk, question(models["one"]) | change, question(models["one"], "after"))
+    assert reason in outcomes(said)["1"]["reason"]
+    assert outcomes(said)["after"]["type"] == "answer"
+
+
+def test_a_cancelled_question_is_not_answered(desk, said, models):
+    serve(desk, question(models["one"], "wanted"), question(models["one"], "unwanted"), {"cancel": "unwanted"})
+    assert set(outcomes(said)) == {"wanted"}
