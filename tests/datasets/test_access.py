@@ -13,7 +13,9 @@ ACTS = ["name", "files", "readings", "versions", "deletion"]
 
 @pytest.fixture
 def dataset(alice):
-    return version_of(alice, 30).dataset
+    dataset = version_of(alice, 30).dataset
+    dataset.rename("Secret numbers")
+    return dataset
 
 
 def everywhere(dataset):

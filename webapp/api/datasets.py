@@ -112,7 +112,7 @@ def options_of(said: Reading) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(said, name)) is not None}
 
 
-@router.post("/datasets", openapi_extra=FORM, summary="Upload files and have them read")
+@router.post("/datasets", response={202: dict[str, Any]}, openapi_extra=FORM, summary="Upload files and have them read")
 def create(request: HttpRequest, response: HttpResponse) -> Any:
     wanted: NewDataset = said(request, NewDataset)
     if wanted.task not in TASKS:
@@ -121,9 +121,8 @@ def create(request: HttpRequest, response: HttpResponse) -> Any:
         )
     uploads = sent_files(request, wanted.uploads)
     made = Dataset.start(request.actor, wanted.name, wanted.task, uploads, options_of(wanted))  # type: ignore[attr-defined]
-    response.status_code = 202
     response["Location"] = f"/api/v1/datasets/{made.pk}"
-    return facts(made)
+    return 202, facts(made)
 
 
 @router.get("/datasets", summary="Datasets, newest first")
@@ -149,8 +148,10 @@ def delete(request: HttpRequest, pk: UUID) -> Any:
     return 204, None
 
 
-@router.post("/datasets/{uuid:pk}/versions", openapi_extra=FORM, summary="Confirm a mapping, or bring another file")
-def confirm(request: Any, response: HttpResponse, pk: UUID) -> Any:
+@router.post(
+    "/datasets/{uuid:pk}/versions", response={202: dict[str, Any]}, openapi_extra=FORM, summary="Confirm a mapping, or bring another file"
+)
+def confirm(request: Any, pk: UUID) -> Any:
     found: Dataset = find(request.actor, Dataset, pk, WRITE)
     wanted: Files = said(request, Files)
     if request.FILES or wanted.uploads:
@@ -165,8 +166,7 @@ def confirm(request: Any, response: HttpResponse, pk: UUID) -> Any:
         except NotNow as error:
             raise Problem(409, "Conflict", str(error)) from None
     found.refresh_from_db()
-    response.status_code = 202
-    return facts(found)
+    return 202, facts(found)
 
 
 @router.get("/versions/{uuid:pk}", summary="One version")
