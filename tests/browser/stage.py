@@ -8,11 +8,10 @@ import threading
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
+from django.contrib.staticfiles import finders
 from websockets.asyncio.server import serve
 from websockets.datastructures import Headers
 from websockets.http11 import Response
-
-STATIC = pathlib.Path(__file__).resolve().parents[2] / "static"
 
 
 class Stage:
@@ -50,9 +49,9 @@ class Stage:
         if address.path.startswith("/api/"):
             return self.json(self.state)
         if address.path.startswith("/static/"):
-            file = STATIC / address.path.removeprefix("/static/")
-            kind = mimetypes.guess_type(file.name)[0] or "text/plain"
-            return self.response(file.read_bytes(), kind) if file.is_file() else connection.respond(HTTPStatus.NOT_FOUND, "")
+            file = finders.find(address.path.removeprefix("/static/"))
+            kind = mimetypes.guess_type(address.path)[0] or "text/plain"
+            return self.response(pathlib.Path(file).read_bytes(), kind) if file else connection.respond(HTTPStatus.NOT_FOUND, "")
         if address.path in self.pages:
             body, policy = self.pages[address.path]
             return self.response(body, "text/html; charset=utf-8", policy)

@@ -7,6 +7,7 @@ import time
 import pytest
 from django.urls import reverse
 
+from tests.browser.chromium import chromium
 from tests.browser.stage import Stage, points
 from tests.runs import made
 
@@ -14,11 +15,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def rows_beside_playwright():
-    """Playwright's event loop stands in this thread; Django would refuse it the database."""
-    with pytest.MonkeyPatch.context() as patch:
+def browser():
+    """One for all, before any row is made: Playwright's event loop stands in this thread from then on, and Django keeps
+    its connections by loop."""
+    with pytest.MonkeyPatch.context() as patch, chromium() as found:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        yield
+        yield found
 
 
 @pytest.fixture
@@ -39,6 +41,7 @@ def follow(stage, signed_in, alice, team, browser):
             answer = client.get(address)
             stage.pages[address] = (answer.content, answer.headers["Content-Security-Policy"])
         context = browser.new_context(base_url=stage.base, viewport={"width": 1280, "height": 900}, accept_downloads=True)
+        context.set_default_timeout(10_000)
         contexts.append(context)
         tab = context.new_page()
         tab.errors = []
