@@ -18,7 +18,7 @@ SIGNED_OUT, NOT_FOUND = 4401, 4404
 LOOK_AGAIN = 10.0  # seconds: the state comes from SQL so often even when no frame does, and access is asked again
 
 
-class DatasetConsumer(AsyncJsonWebsocketConsumer):
+class DatasetConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """Sends {"type": "state", "state"} first, then each frame of the dataset's stream."""
 
     following: asyncio.Task[None] | None = None
@@ -26,11 +26,13 @@ class DatasetConsumer(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         await self.accept()
         if not self.scope["user"].is_authenticated:
-            return await self.close(SIGNED_OUT)
+            await self.close(SIGNED_OUT)
+            return
         try:
             dataset = await self.look()
         except Http404:
-            return await self.close(NOT_FOUND)
+            await self.close(NOT_FOUND)
+            return
         self.following = asyncio.create_task(self.follow(dataset))
 
     async def disconnect(self, code: int) -> None:
@@ -59,10 +61,11 @@ class DatasetConsumer(AsyncJsonWebsocketConsumer):
             try:
                 dataset = await self.look()
             except Http404:
-                return await self.close(NOT_FOUND)
+                await self.close(NOT_FOUND)
+                return
             await self.send_json({"type": "state", "state": dataset.state})
 
-    @database_sync_to_async
+    @database_sync_to_async  # type: ignore[untyped-decorator]
     def look(self) -> Dataset:
         actor: Actor = actor_of(self.scope["user"], self.scope["session"].get("team"))
         dataset: Dataset = find(actor, Dataset, self.scope["url_route"]["kwargs"]["pk"])

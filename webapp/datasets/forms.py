@@ -95,7 +95,7 @@ class Mapping:
     @property
     def choices(self) -> list[tuple[str, str]]:
         roles = [(role.name, role.label) for role in TASKS[self.reading.dataset.task].roles]
-        return [("", _("Ignore")), *roles, ("split", _("Split"))]
+        return [("", str(_("Ignore"))), *roles, ("split", str(_("Split")))]
 
     @property
     def preview(self) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ class Mapping:
 
     @property
     def delimiters(self) -> list[tuple[str, str]]:
-        known = [(sign, name) for sign, name in DELIMITERS]
+        known = [(sign, str(name)) for sign, name in DELIMITERS]
         now = self.file["delimiter"]
         return known if any(sign == now for sign, _name in known) else [(now, now), *known]
 

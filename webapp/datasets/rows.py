@@ -41,7 +41,8 @@ class Page:
 
 def page_of(version: DatasetVersion, wanted: Wanted, after: int = -1, limit: int = PAGE, patience: float = PATIENCE) -> Page:
     """The first `limit` rows behind position `after` that are wanted."""
-    at, hits, deadline = max(after, -1) + 1, [], time.monotonic() + patience
+    hits: list[dict[str, Any]] = []
+    at, deadline = max(after, -1) + 1, time.monotonic() + patience
     for frame, end in windows(version, wanted, at):
         hits += [as_row(row, version) for row in frame.head(limit + 1 - len(hits)).iter_rows(named=True)]
         if len(hits) > limit:
@@ -112,7 +113,7 @@ async def as_jsonl(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[str
 async def frames(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[Any]:
     """Every window, read in a thread: the event loop serves others meanwhile."""
     walk = windows(version, wanted, 0)
-    while step := await sync_to_async(next)(walk, None):
+    while step := await sync_to_async(lambda: next(walk, None))():
         frame = step[0]
         yield frame.select("_at", "_row", "_split", *(name for name in frame.columns if name not in ("_at", "_row", "_split")))
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from webapp.datasets import tus, views
+from webapp.datasets import table, tus, views
 
 app_name = "datasets"
 urlpatterns = [
@@ -18,7 +18,7 @@ urlpatterns = [
     path("<uuid:pk>/deletion/", views.deletion, name="deletion"),
     path("<uuid:pk>/restoration/", views.restoration, name="restoration"),
     path("<uuid:pk>/versions/", views.versions, name="versions"),
-    path("<uuid:pk>/versions/<int:number>/", views.version, name="version"),
-    path("<uuid:pk>/versions/<int:number>/rows.<str:ending>", views.download, name="download"),
-    path("<uuid:pk>/versions/<int:number>/rows/<int:position>/", views.row, name="row"),
+    path("<uuid:pk>/versions/<int:number>/", table.version, name="version"),
+    path("<uuid:pk>/versions/<int:number>/rows.<str:ending>", table.download, name="download"),
+    path("<uuid:pk>/versions/<int:number>/rows/<int:position>/", table.row, name="row"),
 ]

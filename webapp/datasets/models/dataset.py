@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import models, transaction
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from webapp import live, queue
+from webapp import live
+from webapp.datasets.models.imports import Import, NotNow, hand_over
 from webapp.datasets.models.upload import Upload
 from webapp.datasets.models.version import DatasetVersion
 from webapp.people.access import WRITE, Actor
@@ -21,11 +21,6 @@ from worker.nlp import TASKS
 from worker.spec import SpecError
 
 PARTS = ("file", "train", "validation", "test")
-READING_OPTIONS = ("header_row", "encoding", "delimiter", "sheet", "member")  # change how the bytes are understood
-
-
-class NotNow(Exception):
-    """The dataset is not in a state for this; the message says what to wait for."""
 
 
 class DatasetQuerySet(TeamQuerySet):
@@ -35,7 +30,10 @@ class DatasetQuerySet(TeamQuerySet):
     def with_latest(self) -> DatasetQuerySet:
         """Each with `rows` and `number` of its newest version."""
         newest = DatasetVersion.objects.filter(dataset=models.OuterRef("pk")).order_by("-number")
-        return self.annotate(rows=models.Subquery(newest.values("rows")[:1]), number=models.Subquery(newest.values("number")[:1]))
+        found: DatasetQuerySet = self.annotate(
+            rows=models.Subquery(newest.values("rows")[:1]), number=models.Subquery(newest.values("number")[:1])
+        )
+        return found
 
 
 class Dataset(TeamScoped):
@@ -51,7 +49,7 @@ class Dataset(TeamScoped):
     reason = models.TextField(blank=True)  # for people: why it failed, or why its mapping needs a look
     deleted_at = models.DateTimeField(null=True)
 
-    objects = DatasetQuerySet.as_manager()
+    objects = DatasetQuerySet.as_manager()  # type: ignore[misc]
     every = TeamQuerySet.as_manager()  # with the deleted ones, for undo
 
     class Meta:
@@ -73,8 +71,11 @@ class Dataset(TeamScoped):
             raise SpecError("task", _("There is no task called %(task)s.") % {"task": task})
         files = list_files(uploads)
         with transaction.atomic():
-            dataset = cls.objects.create(
-                team_id=actor.team_id, created_by=actor.user, name=(name.strip() or name_from(files[0]["name"]))[:200], task=task
+            dataset: Dataset = cls.objects.create(
+                team_id=actor.team_id,  # type: ignore[misc]  # require() has seen that there is one
+                created_by=actor.user,
+                name=(name.strip() or name_from(files[0]["name"]))[:200],
+                task=task,
             )
             Upload.objects.filter(pk__in=[u.pk for u in uploads.values()]).update(dataset=dataset)
             dataset.read(actor.user, files, options)
@@ -92,7 +93,7 @@ class Dataset(TeamScoped):
         with transaction.atomic():
             self.imports.filter(state__in=Import.State.open()).update(state=Import.State.REPLACED)
             reading = self.imports.create(team_id=self.team_id, created_by=user, files=files, options=dict(options or {}))
-            self._become(self.State.IMPORTING)
+            self.wait()
             hand_over("read_files", reading.pk)
         return reading
 
@@ -114,6 +115,9 @@ class Dataset(TeamScoped):
 
     def ask(self, reason: str = "") -> None:
         self._become(self.State.NEEDS_MAPPING, reason)
+
+    def wait(self) -> None:
+        self._become(self.State.IMPORTING)
 
     def become_ready(self) -> None:
         self._become(self.State.READY)
@@ -157,144 +161,6 @@ class Dataset(TeamScoped):
 
     def restore(self) -> None:
         Dataset.every.filter(pk=self.pk).update(deleted_at=None)
-
-
-class Import(TeamScoped):
-    """One reading of the files of a dataset: what was found, and how the person wants it understood."""
-
-    class State(models.TextChoices):
-        READING = "reading"
-        READ = "read"
-        PUBLISHING = "publishing"
-        PUBLISHED = "published"
-        FAILED = "failed"
-        REPLACED = "replaced"
-
-        @classmethod
-        def open(cls) -> list[str]:
-            return [cls.READING, cls.READ, cls.PUBLISHING]
-
-    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="imports")
-    files: Any = models.JSONField(default=list)  # [{"part", "name", "sha256"}]
-    options: Any = models.JSONField(default=dict)  # {header_row, encoding, ..., mapping, labels, accept_rejected, message, confirmed}
-    report: Any = models.JSONField(default=dict)  # webapp/datasets/reading: Report.to_json()
-    state = models.CharField(max_length=14, choices=State.choices, default=State.READING)
-
-    @property
-    def folder(self) -> Path:
-        return Path(settings.FILES / "imports" / str(self.pk))
-
-    @property
-    def reading_options(self) -> dict[str, Any]:
-        return {name: self.options[name] for name in READING_OPTIONS if self.options.get(name) not in (None, "")}
-
-    @property
-    def mapping(self) -> dict[str, str]:
-        """{role: column} as the person wants it, else as the reading suggests."""
-        return dict(self.options.get("mapping") or self.report.get("mapping") or {})
-
-    def _move(self, to: str, *, out_of: Iterable[str], **fields: Any) -> bool:
-        won = Import.objects.filter(pk=self.pk, state__in=list(out_of)).update(state=to, **fields)
-        if won:
-            self.refresh_from_db()
-        return bool(won)
-
-    def finish_reading(self, report: dict[str, Any]) -> None:
-        """Keep the report. Plain files and confirmed ones go on to a version, all others ask a person."""
-        with transaction.atomic():
-            if not self._move(self.State.READ, out_of=[self.State.READING], report=report):
-                return
-            try:
-                self.check_mapping(self.mapping)
-            except SpecError as error:
-                return self.dataset.ask(str(error) if self.options.get("mapping") else "")
-            wanted = self.options.get("confirmed") or self.options.get("mapping")
-            if (report["plain"] or wanted) and (not report["rows_rejected"] or self.options.get("accept_rejected")):
-                self._publish()
-            else:
-                self.dataset.ask(next((f["message"] for f in report.get("findings", []) if f["level"] == "error"), ""))
-
-    def confirm(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
-        """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,
-        `delimiter`, `sheet`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
-        given = {name: value for name, value in options.items() if value is not None}
-        wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True}
-        if any(wanted.get(name) != self.options.get(name) for name in READING_OPTIONS):
-            return self.dataset.read_again(actor.user, wanted)
-        self.check_mapping(mapping)
-        with transaction.atomic():
-            again = [self.State.READ, self.State.PUBLISHED]
-            if not Import.objects.filter(pk=self.pk, state__in=again).update(options=wanted):
-                raise NotNow(_("The file is still being read, or could not be. Look at the dataset again."))
-            self.refresh_from_db()
-            self._publish()
-        return self
-
-    def check_mapping(self, mapping: Mapping[str, str]) -> None:
-        columns = [column["name"] for column in self.report.get("columns", [])]
-        roles = {role.name: role for role in TASKS[self.dataset.task].roles}
-        for role, column in mapping.items():
-            if role not in roles and role != "split":
-                raise SpecError(
-                    "mapping",
-                    _("%(role)s is not something this task needs; it needs %(roles)s.") % {"role": role, "roles": ", ".join(roles)},
-                )
-            if column not in columns:
-                raise SpecError(
-                    "mapping",
-                    _("The file has no column called %(column)s. It has %(columns)s.")
-                    % {"column": column, "columns": ", ".join(columns[:20])},
-                )
-        for role in roles.values():
-            if role.required and not mapping.get(role.name):
-                raise SpecError("mapping", _("Choose the column that holds: %(role)s.") % {"role": role.label})
-        if len(set(mapping.values())) < len(mapping):
-            raise SpecError("mapping", _("One column cannot have two roles."))
-
-    def _publish(self) -> None:
-        self._move(self.State.PUBLISHING, out_of=[self.State.READ, self.State.PUBLISHED])
-        self.dataset._become(Dataset.State.IMPORTING)
-        hand_over("publish_version", self.pk)
-
-    def publish(self, published: dict[str, Any]) -> DatasetVersion | None:
-        """The version, whole, in one transaction with everything that makes it visible; None when that was done before."""
-        with transaction.atomic():
-            report = {**self.report, "publishing": {name: published[name] for name in ("problems", "findings", "rejected", "rows")}}
-            if not self._move(self.State.PUBLISHED, out_of=[self.State.PUBLISHING], report=report):
-                return None
-            parent = self.dataset.latest_version
-            version = self.dataset.versions.create(
-                team_id=self.team_id,
-                created_by=self.created_by,
-                number=parent.number + 1 if parent else 1,
-                parent=parent,
-                task=self.dataset.task,
-                hash=published["sha256"],
-                message=str(self.options.get("message", ""))[:1000],
-                mapping=self.mapping,
-                **{name: published[name] for name in ("rows", "rejected", "splits", "labels", "statistics")},
-            )
-            self.dataset.become_ready()
-            hand_over("baselines", version.pk)
-        return version
-
-    def refuse(self, reason: str) -> None:
-        """The rows cannot become a version in this way; the person may map them in another."""
-        with transaction.atomic():
-            options = {**self.options, "confirmed": False}
-            if self._move(self.State.READ, out_of=[self.State.PUBLISHING], options=options):
-                self.dataset.ask(reason)
-
-    def fail(self, reason: str) -> None:
-        """The files cannot be read."""
-        with transaction.atomic():
-            if self._move(self.State.FAILED, out_of=self.State.open()):
-                self.dataset.fall_back(reason)
-
-
-def hand_over(kind: str, subject: Any) -> None:
-    WorkItem.objects.create(kind=kind, subject=subject)
-    queue.ring_on_commit(queue.DATA)
 
 
 def list_files(uploads: Mapping[str, Upload]) -> list[dict[str, str]]:

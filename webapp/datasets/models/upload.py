@@ -67,8 +67,12 @@ class Upload(TeamScoped):
             )
         if not blobs.has_room(length):
             raise DiskFull(_("The server's disk has no room for this file. Ask whoever runs the server to free some space."))
-        upload = cls.objects.create(
-            team_id=actor.team_id, created_by=actor.user, name=clean_name(name), length=length, expires_at=now() + LIFE
+        upload: Upload = cls.objects.create(
+            team_id=actor.team_id,  # type: ignore[misc]  # require() has seen that there is one
+            created_by=actor.user,
+            name=clean_name(name),
+            length=length,
+            expires_at=now() + LIFE,
         )
         if length == 0:
             upload.receive(0, _Nothing())

@@ -34,7 +34,7 @@ class DatasetVersion(TeamScoped):
     statistics: Any = models.JSONField(default=dict)
     baselines: Any = models.JSONField(default=dict)  # {"split": "test", "scores": {name: {metric: value}}}
 
-    objects = DatasetVersionQuerySet.as_manager()
+    objects = DatasetVersionQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["dataset", "number"], name="one_version_per_number")]

@@ -1,0 +1,163 @@
+"""One reading of the files of a dataset, and how it becomes a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.utils.translation import gettext as _
+
+from webapp import queue
+from webapp.datasets.models.version import DatasetVersion
+from webapp.people.access import Actor
+from webapp.people.models import TeamScoped
+from webapp.work.models import WorkItem
+from worker.nlp import TASKS
+from worker.spec import SpecError
+
+READING_OPTIONS = ("header_row", "encoding", "delimiter", "sheet", "member")  # change how the bytes are understood
+
+
+class NotNow(Exception):
+    """The dataset is not in a state for this; the message says what to wait for."""
+
+
+class Import(TeamScoped):
+    """One reading of the files of a dataset: what was found, and how the person wants it understood."""
+
+    class State(models.TextChoices):
+        READING = "reading"
+        READ = "read"
+        PUBLISHING = "publishing"
+        PUBLISHED = "published"
+        FAILED = "failed"
+        REPLACED = "replaced"
+
+        @classmethod
+        def open(cls) -> list[str]:
+            return [cls.READING, cls.READ, cls.PUBLISHING]
+
+    dataset = models.ForeignKey("datasets.Dataset", models.CASCADE, related_name="imports")
+    files: Any = models.JSONField(default=list)  # [{"part", "name", "sha256"}]
+    options: Any = models.JSONField(default=dict)  # {header_row, encoding, ..., mapping, labels, accept_rejected, message, confirmed}
+    report: Any = models.JSONField(default=dict)  # webapp/datasets/reading: Report.to_json()
+    state = models.CharField(max_length=14, choices=State.choices, default=State.READING)
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.FILES / "imports" / str(self.pk))
+
+    @property
+    def reading_options(self) -> dict[str, Any]:
+        return {name: self.options[name] for name in READING_OPTIONS if self.options.get(name) not in (None, "")}
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        """{role: column} as the person wants it, else as the reading suggests."""
+        return dict(self.options.get("mapping") or self.report.get("mapping") or {})
+
+    def _move(self, to: str, *, out_of: Iterable[str], **fields: Any) -> bool:
+        won = Import.objects.filter(pk=self.pk, state__in=list(out_of)).update(state=to, **fields)
+        if won:
+            self.refresh_from_db()
+        return bool(won)
+
+    def finish_reading(self, report: dict[str, Any]) -> None:
+        """Keep the report. Plain files and confirmed ones go on to a version, all others ask a person."""
+        with transaction.atomic():
+            if not self._move(self.State.READ, out_of=[self.State.READING], report=report):
+                return
+            try:
+                self.check_mapping(self.mapping)
+            except SpecError as error:
+                return self.dataset.ask(str(error) if self.options.get("mapping") else "")
+            wanted = self.options.get("confirmed") or self.options.get("mapping")
+            if (report["plain"] or wanted) and (not report["rows_rejected"] or self.options.get("accept_rejected")):
+                self._publish()
+            else:
+                self.dataset.ask(next((f["message"] for f in report.get("findings", []) if f["level"] == "error"), ""))
+
+    def confirm(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
+        """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,
+        `delimiter`, `sheet`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
+        given = {name: value for name, value in options.items() if value is not None}
+        wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True}
+        if any(wanted.get(name) != self.options.get(name) for name in READING_OPTIONS):
+            return self.dataset.read_again(actor.user, wanted)
+        self.check_mapping(mapping)
+        with transaction.atomic():
+            again = [self.State.READ, self.State.PUBLISHED]
+            if not Import.objects.filter(pk=self.pk, state__in=again).update(options=wanted):
+                raise NotNow(_("The file is still being read, or could not be. Look at the dataset again."))
+            self.refresh_from_db()
+            self._publish()
+        return self
+
+    def check_mapping(self, mapping: Mapping[str, str]) -> None:
+        columns = [column["name"] for column in self.report.get("columns", [])]
+        roles = {role.name: role for role in TASKS[self.dataset.task].roles}
+        for role, column in mapping.items():
+            if role not in roles and role != "split":
+                raise SpecError(
+                    "mapping",
+                    _("%(role)s is not something this task needs; it needs %(roles)s.") % {"role": role, "roles": ", ".join(roles)},
+                )
+            if column not in columns:
+                raise SpecError(
+                    "mapping",
+                    _("The file has no column called %(column)s. It has %(columns)s.")
+                    % {"column": column, "columns": ", ".join(columns[:20])},
+                )
+        for needed in roles.values():
+            if needed.required and not mapping.get(needed.name):
+                raise SpecError("mapping", _("Choose the column that holds: %(role)s.") % {"role": needed.label})
+        if len(set(mapping.values())) < len(mapping):
+            raise SpecError("mapping", _("One column cannot have two roles."))
+
+    def _publish(self) -> None:
+        self._move(self.State.PUBLISHING, out_of=[self.State.READ, self.State.PUBLISHED])
+        self.dataset.wait()
+        hand_over("publish_version", self.pk)
+
+    def publish(self, published: dict[str, Any]) -> DatasetVersion | None:
+        """The version, whole, in one transaction with everything that makes it visible; None when that was done before."""
+        with transaction.atomic():
+            report = {**self.report, "publishing": {name: published[name] for name in ("problems", "findings", "rejected", "rows")}}
+            if not self._move(self.State.PUBLISHED, out_of=[self.State.PUBLISHING], report=report):
+                return None
+            parent = self.dataset.latest_version
+            version = self.dataset.versions.create(
+                team_id=self.team_id,
+                created_by=self.created_by,
+                number=parent.number + 1 if parent else 1,
+                parent=parent,
+                task=self.dataset.task,
+                hash=published["sha256"],
+                message=str(self.options.get("message", ""))[:1000],
+                mapping=self.mapping,
+                **{name: published[name] for name in ("rows", "rejected", "splits", "labels", "statistics")},
+            )
+            self.dataset.become_ready()
+            hand_over("baselines", version.pk)
+        return version
+
+    def refuse(self, reason: str) -> None:
+        """The rows cannot become a version in this way; the person may map them in another."""
+        with transaction.atomic():
+            options = {**self.options, "confirmed": False}
+            if self._move(self.State.READ, out_of=[self.State.PUBLISHING], options=options):
+                self.dataset.ask(reason)
+
+    def fail(self, reason: str) -> None:
+        """The files cannot be read."""
+        with transaction.atomic():
+            if self._move(self.State.FAILED, out_of=self.State.open()):
+                self.dataset.fall_back(reason)
+
+
+def hand_over(kind: str, subject: Any) -> None:
+    WorkItem.objects.create(kind=kind, subject=subject)
+    queue.ring_on_commit(queue.DATA)

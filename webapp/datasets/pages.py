@@ -1,0 +1,30 @@
+"""What the pages of datasets share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header
+
+from webapp.datasets.models import Dataset
+from webapp.people.access import WRITE
+from worker.nlp import TASKS
+
+
+def limits() -> dict[str, Any]:
+    return {"limit_gb": settings.UPLOAD_LIMIT / 1024**3, "upload_limit": settings.UPLOAD_LIMIT, "chunk": settings.UPLOAD_CHUNK}
+
+
+def about(request: HttpRequest, found: Dataset) -> dict[str, Any]:
+    may_write = request.actor.may(WRITE, found.team_id)  # type: ignore[attr-defined]
+    return {"dataset": found, "reading": found.latest_import, "may_write": may_write, "task": TASKS[found.task]} | limits()
+
+
+def attachment(response: HttpResponseBase, file_name: str) -> HttpResponseBase:
+    """Whatever it holds, the browser keeps it and never shows it in our name."""
+    response["Content-Disposition"] = content_disposition_header(True, file_name)
+    response["Cross-Origin-Resource-Policy"] = "same-origin"
+    return response

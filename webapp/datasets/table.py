@@ -1,0 +1,149 @@
+"""The pages of a version: its rows, one row, downloads."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_GET
+
+from webapp.datasets import rows
+from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.pages import about, attachment
+from webapp.people.access import find
+from webapp.work.models import WorkItem
+from worker.nlp import TASKS
+
+
+def find_version(request: HttpRequest, pk: Any, number: int) -> tuple[Dataset, DatasetVersion]:
+    found: Dataset = find(request.actor, Dataset, pk)  # type: ignore[attr-defined]
+    version = found.versions.filter(number=number).first()
+    if version is None:
+        raise Http404
+    return found, version
+
+
+@login_required
+@require_GET
+def version(request: HttpRequest, pk: Any, number: int) -> HttpResponse:
+    return render_rows(request, *find_version(request, pk, number))
+
+
+def wanted_rows(request: HttpRequest) -> rows.Wanted:
+    return rows.Wanted(request.GET.get("q", "")[:200], request.GET.get("label"), request.GET.get("split", ""))
+
+
+def render_rows(request: HttpRequest, found: Dataset, shown: DatasetVersion) -> HttpResponse:
+    wanted = wanted_rows(request)
+    after = request.GET.get("after", "")
+    page = rows.page_of(shown, wanted, int(after) if after.isascii() and after.isdigit() and len(after) < 12 else -1)
+    context = about(request, found) | {
+        "version": shown,
+        "versions": found.versions.select_related("created_by").annotate(used_by=Count("runs")),
+        "baselines": baselines(shown),
+        "baseline_metrics": TASKS[shown.task].metrics[:2],
+        "baselines_failed": WorkItem.objects.filter(subject=shown.pk, kind="baselines", state=WorkItem.State.FAILED).exists(),
+        "statistics": statistics(shown),
+        "page": page,
+        "wanted": wanted,
+        "columns": columns_of(shown, page),
+        "bars": bars(shown),
+        "query": Query(request.GET.dict()),
+        "after": after,
+        "count_shown": ngettext("%(n)s row on this page", "%(n)s rows on this page", len(page.rows)) % {"n": len(page.rows)},
+    }
+    return render(request, "datasets/rows.html", context)
+
+
+class Query(dict[str, str]):
+    """The page's query, with changes: what a filter links to. A changed filter begins at the first row again."""
+
+    def without(self, *names: str) -> str:
+        return "?" + urlencode({k: v for k, v in self.items() if k not in names and k != "after"})
+
+    def with_(self, **changes: Any) -> str:
+        return "?" + urlencode({**{k: v for k, v in self.items() if k != "after"}, **changes})
+
+
+def columns_of(version: DatasetVersion, page: rows.Page) -> list[str]:
+    return list(page.rows[0]["values"]) if page.rows else [*version.mapping]
+
+
+def bars(version: DatasetVersion) -> list[dict[str, Any]]:
+    most = max((label["rows"] for label in version.labels), default=1)
+    return [
+        {**label, "width": f"{100 * label['rows'] / most:.1f}%", "share": 100 * label["rows"] / max(version.rows, 1)}
+        for label in version.labels
+    ]
+
+
+BASELINES = {
+    "majority": gettext_lazy("Majority class"),
+    "tfidf_word": gettext_lazy("TF-IDF words + logistic regression"),
+    "tfidf_char": gettext_lazy("TF-IDF characters + logistic regression"),
+}
+
+
+def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
+    metrics = [name for name, _title, _meaning in TASKS[version.task].metrics[:2]]
+    scores = version.baselines.get("scores", {})
+    return [
+        {"title": BASELINES.get(name, name), "values": [f"{100 * score[metric]:.1f}" for metric in metrics if metric in score]}
+        for name, score in scores.items()
+    ]
+
+
+def statistics(version: DatasetVersion) -> list[tuple[str, str]]:
+    """The numbers that have a name for people; others stay in the API."""
+    found = flat(version.statistics)
+    return [(str(title), f"{found[name]:,.0f}") for name, title in STATISTICS.items() if isinstance(found.get(name), int | float)]
+
+
+def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return found
+
+
+STATISTICS = {
+    "chars.p50": gettext_lazy("Characters, middle row"),
+    "chars.p95": gettext_lazy("Characters, 95 % have at most"),
+    "chars.max": gettext_lazy("Characters, longest row"),
+    "words.p50": gettext_lazy("Words, middle row"),
+    "words.p95": gettext_lazy("Words, 95 % have at most"),
+    "words.max": gettext_lazy("Words, longest row"),
+    "duplicates": gettext_lazy("Exact duplicates"),
+    "near_duplicates": gettext_lazy("Near duplicates"),
+    "conflicts": gettext_lazy("Same text, different labels"),
+}
+
+
+@login_required
+@require_GET
+def row(request: HttpRequest, pk: Any, number: int, position: int) -> HttpResponse:
+    """One row, whole: a drawer on the rows page, a page of its own by its link."""
+    found, shown = find_version(request, pk, number)
+    one = rows.row_at(shown, position)
+    if one is None:
+        raise Http404
+    one |= {"before": position - 1, "behind": position + 1}
+    template = "datasets/_row.html" if request.htmx else "datasets/row.html"  # type: ignore[attr-defined]
+    return render(request, template, about(request, found) | {"version": shown, "row": one, "last": shown.rows - 1})
+
+
+@login_required
+@require_GET
+def download(request: HttpRequest, pk: Any, number: int, ending: str) -> HttpResponseBase:
+    found, shown = find_version(request, pk, number)
+    writers = {"csv": (rows.as_csv, "text/csv; charset=utf-8"), "jsonl": (rows.as_jsonl, "application/x-ndjson; charset=utf-8")}
+    if ending not in writers:
+        raise Http404
+    write, kind = writers[ending]
+    return attachment(StreamingHttpResponse(write(shown, wanted_rows(request)), content_type=kind), f"{found.name}-v{number}.{ending}")
