@@ -1,5 +1,6 @@
 """A folder of weights is looked at before any library opens it."""
 
+import contextlib
 import json
 import shutil
 
@@ -103,7 +104,5 @@ def test_a_changed_header_is_either_refused_or_still_whole(whole, tmp_path, data
     if not folder.exists():
         shutil.copytree(whole, folder)
     (folder / "model.safetensors").write_bytes(changed)
-    try:
+    with contextlib.suppress(Unusable):
         assert look(folder).bytes == len(original) - 8 - length
-    except Unusable:
-        pass
