@@ -48,10 +48,11 @@ class RunForm(forms.Form):
         return str(self["method"].value() or self.task.methods[0][0])
 
     def field_of(self, setting: Setting) -> forms.Field:
-        value = self.initial.get(setting.name, self.suggested(setting, self.method_now))
+        is_given = setting.name in self.initial
+        value = self.initial.pop(setting.name, self.suggested(setting, self.method_now))
         defaults = {m: as_written(self.suggested(setting, m)) for m, _title, _about in self.task.methods}
         attributes = {"data-defaults": json.dumps(defaults), "aria-describedby": f"help-{setting.name}"}
-        if setting.name in self.initial:
+        if is_given:
             attributes["data-touched"] = "yes"
         if setting.kind == "bool":
             widget: forms.Widget = forms.CheckboxInput(attributes)
