@@ -131,7 +131,8 @@ def refuse_other_tasks(rows: pl.LazyFrame, columns: list[Column], task: Task, fi
     full = [c for c in columns if c.type != "empty"]
     name = files[0].name
     if len(full) < len(needed):
-        text = f"{name} has only one column; {task.title.lower()} needs {len(needed)}: {' and '.join(needed).lower()}."
+        has = "has only one column" if len(columns) == 1 else f"has {len(full) or 'no'} column{'s'[: len(full) != 1]} with anything in it"
+        text = f"{name} {has}; {task.title.lower()} needs {len(needed)}: {' and '.join(needed).lower()}."
         if files[0].format == "lines":
             text = f"Each line of {name} is one text without a label; {task.title.lower()} needs a text and a label in each row. "
             text += "If it is one side of a translation, that task comes later."

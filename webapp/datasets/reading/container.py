@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import stat
 import zipfile
 import zlib
@@ -94,21 +95,11 @@ def checked(kind: str, name: str) -> str:
 
 
 def gunzip(path: Path, name: str) -> Iterator[bytes]:
-    """All members of a gzip file, a block at a time."""
+    """What a gzip file holds, all its members one after the other, a block at a time."""
     try:
-        with path.open("rb") as file:
-            engine = zlib.decompressobj(31)
-            data = file.read(65_536)
-            while data:
-                yield engine.decompress(data, MIB)
-                data = engine.unconsumed_tail or file.read(65_536)
-                if engine.eof:
-                    data = engine.unused_data + data
-                    data = data if data.startswith(b"\x1f\x8b") else b""  # padding after the last member
-                    engine = zlib.decompressobj(31)
-                elif not data:
-                    raise zlib.error("cut short")
-    except zlib.error:
+        with gzip.open(path) as file:
+            yield from pieces(file)
+    except (OSError, EOFError, zlib.error):
         raise ReadingError("damaged", f"The archive {name} is damaged or cut short. Pack it again.", file=name) from None
 
 
@@ -142,7 +133,7 @@ def is_usable(info: zipfile.ZipInfo) -> bool:
     return not (info.is_dir() or link or last.startswith(".") or info.filename.startswith("__MACOSX/")) and info.file_size > 0
 
 
-def pieces(file: IO[bytes]) -> Iterator[bytes]:
+def pieces(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
     while data := file.read(MIB):
         yield data
 

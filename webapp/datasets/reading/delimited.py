@@ -146,8 +146,8 @@ def taste(text: str, dialect: Dialect) -> tuple[float, float, int]:
     if width == 1 or not total:
         return (0.0, 0.0, 0)
     share = widths[width] / total
-    quoted_right = 0.0 if not dialect.quoting else 1 - broken / total
-    return (round(share, 1) if share < 1 else 1.0, quoted_right if quoted_right > 0.8 else 0.1 * dialect.quoting, width)
+    quoted_right = 1 - broken / total if dialect.quoting else 0.5  # quotes may be letters when many are no quotes
+    return (round(share, 1) if share < 1 else 1.0, quoted_right if quoted_right > 0.8 or not dialect.quoting else 0.1, width)
 
 
 # --- Reading it ---------------------------------------------------------------------------------------------------------

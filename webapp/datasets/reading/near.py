@@ -28,8 +28,8 @@ def count(texts: list[str]) -> int:
         if len(text) < SHORTEST:
             continue
         mine = shingles(text[:5_000])
-        keys = [(band, part.tobytes()) for band, part in enumerate(np.split(signature(mine), BANDS))]
-        others = {other for key in keys for other in buckets[key][:CROWD]}
+        keys = [(band, part.tobytes()) for band, part in enumerate(signature(mine).reshape(BANDS, -1))]
+        others = {other for key in keys if key in buckets for other in buckets[key][:CROWD]}
         twins += any(alike(mine, seen[other]) for other in others)
         seen[number] = mine
         for key in keys:
@@ -38,10 +38,12 @@ def count(texts: list[str]) -> int:
 
 
 def shingles(text: str) -> np.ndarray:
-    """Distinct hashes of all runs of SHINGLE characters, sorted."""
+    """Hashes of all runs of SHINGLE characters."""
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, SHINGLE)
-    return np.unique((windows * _powers).sum(axis=1, dtype=np.uint64))
+    hashes = np.zeros(codes.size - SHINGLE + 1, np.uint64)
+    for at in range(SHINGLE):
+        hashes += codes[at : at + hashes.size] * _powers[at]
+    return hashes
 
 
 def signature(hashes: np.ndarray) -> np.ndarray:
@@ -51,5 +53,5 @@ def signature(hashes: np.ndarray) -> np.ndarray:
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    common = np.intersect1d(one, other, assume_unique=True).size
-    return common >= ALIKE * (one.size + other.size - common)
+    first, second = set(one.tolist()), set(other.tolist())
+    return len(first & second) >= ALIKE * len(first | second)

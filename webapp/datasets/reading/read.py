@@ -106,10 +106,7 @@ def read_workbook(path: Path, desk: Desk, options: dict[str, Any], file: FileRep
 def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
     guess = text.Guess(known(options["encoding"], desk)) if options.get("encoding") else text.detect(path, desk.name)
     file = replace(file, encoding=text.title(guess.encoding), encoding_confidence=guess.confidence, encodings=guess.others)
-    taste = next(text.blocks(path, desk.name, guess.encoding, lambda problem: None, lambda *a: None), b"")
-    head = taste[: delimited.HEAD]
-    head = head[: head.rfind(b"\n") + 1] or head
-    first = head.decode("utf-8", "ignore")
+    first = text.taste(path, guess.encoding, delimited.HEAD)
     blocks = text.blocks(path, desk.name, guess.encoding, desk.note, desk.progress)
     if not first.strip():
         raise desk.fail("no_rows", f"{desk.name} holds no text. {REMEDY}")
@@ -119,6 +116,7 @@ def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport)
         if is_json(first, desk):
             if path.stat().st_size > desk.limits.json:
                 raise json_records.too_large(desk.name, desk.limits)
+            blocks = text.blocks(path, desk.name, guess.encoding, desk.note, desk.progress, longest=desk.limits.json)
             values = json_records.document(b"".join(blocks), desk.name, desk.limits)
             return read_values(iter(list(enumerate(values, 1))), desk, replace(file, format="json"))
     return read_table(first, blocks, desk, options, file)

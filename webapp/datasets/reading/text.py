@@ -146,7 +146,18 @@ def is_common(c: str, encoding: str) -> bool:
         return False
 
 
-def blocks(path: Path, name: str, encoding: str, note: Note, progress: Callable[[str, int, int], None]) -> Iterator[bytes]:
+def taste(path: Path, encoding: str, size: int) -> str:
+    """The first lines, as well as they can be read."""
+    with path.open("rb") as file:
+        skip_bom(file.read(4), encoding, file.seek)
+        data = file.read(size)
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(data).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return text if len(data) < size else text[: text.rfind("\n") + 1] or text
+
+
+def blocks(
+    path: Path, name: str, encoding: str, note: Note, progress: Callable[[str, int, int], None], longest: int = LINE
+) -> Iterator[bytes]:
     """The text as UTF-8, whole lines at a time. Lines that do not fit the encoding are read as well as can be, and named."""
     total, line, rest = path.stat().st_size, 1, b""
     wide = codecs.getincrementaldecoder(encoding)("replace") if encoding.startswith(("utf-16", "utf-32")) else None
@@ -160,10 +171,10 @@ def blocks(path: Path, name: str, encoding: str, note: Note, progress: Callable[
             if data:
                 cut = max(rest.rfind(b"\n"), rest.rfind(b"\r", 0, len(rest) - 1)) + 1  # a \r at the very end may be half of \r\n
                 whole, rest = rest[:cut], rest[cut:]
-                if len(rest) > LINE:
+                if len(rest) > longest:
                     where = line + whole.count(b"\n")
                     raise ReadingError(
-                        "line_too_long", f"Line {where:,} of {name} is longer than {LINE // MIB} MB: is this a table?", name, where
+                        "line_too_long", f"Line {where:,} of {name} is longer than {longest // MIB} MB: is this a table?", name, where
                     )
             else:
                 whole, rest = rest, b""

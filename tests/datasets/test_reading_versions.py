@@ -1,0 +1,151 @@
+"""A version: the right rows on the right side, the same bytes every time, nothing half right."""
+
+import csv
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.datasets.files import csv_text, publishing, reading, reviews
+from webapp.datasets.reading import Limits, ReadingError
+from webapp.datasets.reading.baselines import baselines
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_rows(text, name="rows.csv", **options):
+        (tmp_path / name).write_text(text)
+        return reading(tmp_path / name, tmp_path / "out", **options)
+
+    return read_rows
+
+
+def test_the_file_of_a_version_is_laid_out_as_the_rooms_agreed(read, tmp_path):
+    rows = "".join(f'{i},"{text}",{label}\n' for i, (text, label) in enumerate(reviews(12_000)))
+    published = publishing(read("id,text,label\n" + rows), tmp_path / "out")
+    path = published["path"]
+    version = pl.read_parquet(path)
+    assert version.columns == ["_row", "_split", "text", "label", "x_id"]
+    assert version["_row"].dtype == pl.Int64
+    order = {"train": 0, "validation": 1, "test": 2}
+    places = [(order[split], row) for split, row in version.select("_split", "_row").iter_rows()]
+    assert places == sorted(places)
+    assert (version["_row"] - 2 == version["x_id"].cast(pl.Int64)).all()  # line of the file, the header being the first
+    assert published["splits"] == dict(version["_split"].value_counts().iter_rows())
+    from webapp.datasets.reading import ROW_GROUP
+    from webapp.datasets.reading.parquet import Thrift
+
+    data = Path(path).read_bytes()
+    footer = Thrift(data[-8 - int.from_bytes(data[-8:-4], "little") : -8]).struct()
+    assert [group[3] for group in footer[4]] == [ROW_GROUP, ROW_GROUP, 2_000]
+
+
+def test_the_same_rows_and_seed_give_the_same_hash_and_another_seed_another(read, tmp_path):
+    report = read(csv_text(reviews(300)))
+    first, again, other = (publishing(report, tmp_path / "out", seed=seed)["sha256"] for seed in (13, 13, 14))
+    assert first == again != other
+
+
+def test_the_draw_is_stratified(read, tmp_path):
+    version = pl.read_parquet(publishing(read(csv_text(reviews(300))), tmp_path / "out")["path"])
+    counted = version.group_by("label", "_split").len()
+    assert dict(zip(*counted.filter(pl.col("label") == "neutral").select("_split", "len").get_columns(), strict=True)) == {
+        "train": 80,
+        "validation": 10,
+        "test": 10,
+    }
+
+
+def test_a_class_of_one_row_is_named_because_it_cannot_be_on_both_sides(read, tmp_path):
+    published = publishing(read(csv_text([*reviews(60), ("once and never again in all these rows", "odd")])), tmp_path / "out")
+    finding = next(f for f in published["findings"] if f["code"] == "one_sided_class")
+    assert "“odd”" in finding["message"]
+
+
+def test_a_split_that_the_file_brings_is_kept(read, tmp_path):
+    parts = ["train", "dev", "test"]
+    text = "text,label,split\n" + "".join(f'"{t}",{n},{parts[i % 3]}\n' for i, (t, n) in enumerate(reviews(90, ("a", "b"))))
+    report = read(text)
+    assert report["mapping"]["split"] == "split"
+    published = publishing(report, tmp_path / "out")
+    assert published["splits"] == {"train": 30, "validation": 30, "test": 30}
+    version = pl.read_parquet(published["path"])
+    assert (version.filter(pl.col("_split") == "validation")["_row"] % 3 == 0).all()
+
+
+def test_validation_rows_are_taken_from_training_when_the_files_bring_none(tmp_path):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text(csv_text(reviews(90)))
+    test.write_text(csv_text([(f"unseen {text}", label) for text, label in reviews(30)]))
+    report = reading({"train": train, "test": test}, tmp_path / "out")
+    published = publishing(report, tmp_path / "out")
+    assert published["splits"]["test"] == 30
+    assert published["splits"]["validation"] == 9
+    assert "validation_drawn" in {f["code"] for f in published["findings"]}
+
+
+def test_held_out_texts_that_were_also_taught_are_counted(tmp_path):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text(csv_text(reviews(90)))
+    test.write_text(csv_text(reviews(30)))
+    published = publishing(reading({"train": train, "test": test}, tmp_path / "out"), tmp_path / "out")
+    leak = next(f for f in published["findings"] if f["code"] == "leak")
+    assert leak["count"] == 30
+
+
+def test_joined_labels_become_one_and_a_dropped_label_leaves_with_its_rows(read, tmp_path):
+    report = read(csv_text(reviews(90, ("good", "Good", "bad", "unsure"))))
+    assert report["joins"] == {"Good": "good"} or report["joins"] == {"good": "Good"}
+    published = publishing(report, tmp_path / "out", labels={"Good": "good", "unsure": ""})
+    assert [label["name"] for label in published["labels"]] == ["bad", "good"]
+    assert published["rejected"] == 22
+
+
+def test_numbers_as_labels_are_ordered_as_numbers(read, tmp_path):
+    published = publishing(read(csv_text(reviews(120, ("10", "9", "-1", "2")))), tmp_path / "out")
+    assert [label["name"] for label in published["labels"]] == ["-1", "2", "9", "10"]
+
+
+def test_rejected_rows_can_be_downloaded_with_line_reason_and_defused_cells(read, tmp_path):
+    rows = csv_text([*reviews(30), ("=HYPERLINK(1)", ""), ("@fine", "?"), ("one cell too many", "x,y")])
+    published = publishing(read(rows), tmp_path / "out")
+    rejected = list(csv.reader(Path(published["rejected_path"]).read_text().splitlines()))
+    assert rejected[0][:3] == ["row", "file", "reason"]
+    assert {int(row[0]): row[3] for row in rejected[1:]} == {34: "one cell too many", 32: "'=HYPERLINK(1)", 33: "'@fine"}
+    assert published["rejected"] == 3
+    assert {p["row"] for p in published["problems"]} == {32, 33, 34}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "code", "words"),
+    [
+        ({"text": "text"}, "missing_column", "Label"),
+        ({"text": "text", "label": "verdict"}, "missing_column", "no column called verdict"),
+        ({"text": "text", "label": "text"}, "column_twice", "two roles"),
+        ({"text": "text", "label": "label", "colour": "text"}, "no_such_role", "colour"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_refused_by_name(read, tmp_path, mapping, code, words):
+    with pytest.raises(ReadingError) as refused:
+        publishing(read(csv_text(reviews(30))), tmp_path / "out", mapping=mapping)
+    assert refused.value.code == code and words in refused.value.message
+
+
+def test_ten_thousand_labels_are_refused_before_a_version_is_made(read, tmp_path):
+    report = read(csv_text([(f"text number {i}", f"label {i % 10_000}") for i in range(13_000)]))
+    with pytest.raises(ReadingError, match="10,000 different labels"):
+        publishing(report, tmp_path / "out", mapping={"text": "text", "label": "label"})
+    assert not (tmp_path / "out" / "version.parquet").exists()
+
+
+def test_empty_texts_are_left_out_and_named(read, tmp_path):
+    report = read(csv_text([*reviews(30), ("   ", "neutral")]))
+    assert next(f for f in report["findings"] if f["code"] == "missing_text")["count"] == 1
+    assert publishing(report, tmp_path / "out")["problems"][0]["row"] == 32
+
+
+def test_baselines_are_measured_on_the_held_out_rows(read, tmp_path):
+    published = publishing(read(csv_text([(f"{text} {label}", label) for text, label in reviews(300)])), tmp_path / "out")
+    measured = baselines({"path": published["path"], "task": "classification"}, Limits(), lambda *_: None)
+    assert (measured["split"], measured["rows"]) == ("test", 30)
+    assert measured["scores"]["majority"]["macro_f1"] < 0.3 < measured["scores"]["tfidf_word"]["macro_f1"]
