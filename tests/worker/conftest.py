@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from django.db import transaction
 
 from tests.runs.conftest import base, submit, version, worker  # noqa: F401
 
@@ -39,9 +40,10 @@ def queued(submit):  # noqa: F811
     """queued(steps=..., crash_at=...): a run whose trainer behaves so."""
 
     def queued(**fake):
-        run = submit()
-        run.settings |= {"fake": fake}
-        run.save(update_fields=["settings"])
+        with transaction.atomic():  # no worker may see it before it is whole
+            run = submit()
+            run.settings |= {"fake": fake}
+            run.save(update_fields=["settings"])
         return run
 
     return queued

@@ -76,8 +76,8 @@ def start(request: HttpRequest, payload: NewRun, idempotency_key: str | None = H
     version: DatasetVersion = find(actor, DatasetVersion, payload.version, WRITE)
     if payload.task and payload.task != version.task:
         raise SpecError("task", _("This version is for the task “%s”.") % version.task)
-    bases = ModelVersion.objects.trainable(version.task)
-    base = find(actor, ModelVersion, payload.base_model) if payload.base_model else bases.visible_to(actor).filter(team=None).first()
+    starters = ModelVersion.objects.trainable(version.task).filter(kind=ModelVersion.Kind.STARTER, task="").order_by("pk")
+    base = find(actor, ModelVersion, payload.base_model) if payload.base_model else starters.first()
     if base is None:
         raise SpecError("base_model", _("Name a base model; there is none to begin with."))
     try:
