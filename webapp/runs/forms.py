@@ -117,6 +117,11 @@ class RunForm(forms.Form):
         return self.drawn(is_advanced=True)
 
     @property
+    def advised(self) -> list[dict[str, Any]]:
+        """What is set otherwise than usual because of these rows, each with its reason."""
+        return [one for one in self.drawn(is_advanced=True) + self.drawn(is_advanced=False) if one["reason"]]
+
+    @property
     def has_advanced_errors(self) -> bool:
         return any(one["field"].errors for one in self.advanced_settings)
 

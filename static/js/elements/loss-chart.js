@@ -21,7 +21,7 @@ class LossChart extends Chart {
     this.legend?.addEventListener("click", this.#press);
     this.canvas.addEventListener("keydown", this.#key);
     this.canvas.addEventListener("dblclick", this.#wide);
-    const kept = Number(this.recall("smoothing") ?? 0.6);
+    const kept = Number(this.recall("smoothing") ?? 0.8);
     this.slider && (this.slider.value = kept);
     this.curve.weigh("loss", kept);
     super.connectedCallback();

@@ -76,6 +76,7 @@ class RunLive extends HTMLElement {
       }
     }
     this.#numbers(facts);
+    this.#age();
   }
 
   /** Points come several times a second, the state every few: the step and the speed follow the points. */
@@ -120,6 +121,8 @@ class RunLive extends HTMLElement {
     const seconds = Math.max(0, Math.round((Date.now() - this.#heard) / 1000));
     const isSteady = (how === "live" || how === "polling") && this.#heard;
     const words = isSteady ? sentence(place.dataset.updated, { seconds }) : place.dataset[how === "signed-out" ? "signedOut" : how] ?? "";
+    // A reader should hear of a lost connection, not of every second.
+    place.setAttribute("aria-live", isSteady ? "off" : "polite");
     if (place.textContent !== words) place.textContent = words;
   }
 }

@@ -5,7 +5,8 @@ export const sentence = (words, values) => (words ?? "").replace(/\{(\w+)\}/g, (
 export const readable = (value) => {
   if (value === null || value === undefined) return "–";
   if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
-  return value.toLocaleString(undefined, { maximumSignificantDigits: 4, minimumSignificantDigits: 3 });
+  if (Math.abs(value) >= 100) return value.toLocaleString(undefined, { maximumFractionDigits: 1 });
+  return value.toLocaleString(undefined, { maximumSignificantDigits: 3, minimumSignificantDigits: 3 });
 };
 
 export const duration = (seconds) => {

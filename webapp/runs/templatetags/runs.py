@@ -9,7 +9,7 @@ from django.template import Library
 from django.utils.timesince import timesince
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from worker.nlp import TASKS
 
@@ -85,11 +85,11 @@ def span(seconds: Any) -> str:
     if seconds is None:
         return "–"
     left = max(0, round(float(seconds)))
-    if left < 60:
-        return ngettext("%(n)d s", "%(n)d s", left) % {"n": left}
-    if left < 3600:
-        return _("%(m)d min %(s)d s") % {"m": left // 60, "s": left % 60} if left < 600 else _("%(m)d min") % {"m": round(left / 60)}
-    return _("%(h)d h %(m)d min") % {"h": left // 3600, "m": left % 3600 // 60}
+    hours, minutes, rest = left // 3600, left % 3600 // 60, left % 60
+    said = [_("%d h") % hours] if hours else []
+    said += [_("%d min") % minutes] if minutes else []
+    said += [_("%d s") % rest] if (rest and left < 600) or not left else []
+    return " ".join(said)
 
 
 @register.filter
