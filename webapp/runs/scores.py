@@ -26,7 +26,8 @@ class Standing:
 
     @property
     def score(self) -> float | None:
-        return self.run.metrics.get(self.metric)
+        score: float | None = self.run.metrics.get(self.metric)
+        return score
 
     @property
     def rivals(self) -> list[tuple[str, float]]:

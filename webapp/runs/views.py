@@ -88,14 +88,13 @@ def offer(form: RunForm, original: Run | None) -> dict[str, Any]:
         }
         for method, title, about in form.task.methods
     ]
-    would_be = Run(team_id=form.actor.team_id, task=form.task.slug)
     return {
         "form": form,
         "original": original,
         "bases": bases,
         "base": base,
         "recipes": recipes,
-        "listens": would_be.worker_listens(),
+        "listens": Run(task=form.task.slug).worker_listens(),
     }
 
 

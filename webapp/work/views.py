@@ -29,7 +29,8 @@ def work_in_hand(actor: Actor) -> dict[UUID, dict[str, Any]]:
     """What each worker holds a lease on: {worker: {"name", "url"}}; other teams' things have no name here."""
     held: dict[UUID, dict[str, Any]] = {}
     for kind in Claimable.__subclasses__():
-        for thing in kind._default_manager.filter(state__in=kind.LEASED).exclude(lease_owner=None):
+        leased: Any = kind._default_manager.filter(state__in=kind.LEASED).exclude(lease_owner=None)  # type: ignore[misc]
+        for thing in leased:
             is_ours = getattr(thing, "team_id", None) in actor.roles
             url = f"/{kind._meta.app_label}/{thing.pk}/" if is_ours else ""
             held[thing.lease_owner_id] = {"name": thing.name if is_ours else "", "kind": getattr(thing, "kind", ""), "url": url}
