@@ -69,7 +69,7 @@ def test_a_file_dropped_anywhere_is_mapped_confirmed_and_looked_through(page, ac
     assert page.errors == []
 
 
-def test_an_upload_goes_on_after_a_cut_and_a_reload(page):
+def test_an_upload_goes_on_after_a_cut_and_a_reload(page, tmp_path):
     offsets, cut = [], {"after": 3}
 
     def patched(route, request):
@@ -81,18 +81,19 @@ def test_an_upload_goes_on_after_a_cut_and_a_reload(page):
         return route.continue_()
 
     page.route("**/datasets/uploads/*", patched)
-    content = {"name": "long.csv", "mimeType": "text/csv", "buffer": table(rows=9_000).encode()}
+    file = tmp_path / "long.csv"
+    file.write_text(table(rows=9_000))
     page.goto("/datasets/")
     smaller = "document.querySelector('file-drop').dataset.chunk = 60_000"
     page.evaluate(smaller)
-    page.set_input_files("[data-input]", content)
+    page.set_input_files("[data-input]", file)
     page.locator("[data-state]").filter(has_text="Lost the connection").wait_for(timeout=20_000)
     page.reload()
     assert page.get_by_text("Not finished").is_visible()
     assert "long.csv" in page.locator(".unfinished").inner_text()
     cut["after"], before = 10_000, len(offsets)
     page.evaluate(smaller)
-    page.set_input_files("[data-input]", content)
+    page.set_input_files("[data-input]", file)
     arrived(page)
     assert offsets[before] == 180_000  # the three pieces that had arrived are not sent again
     assert len(offsets) == len(set(offsets))
