@@ -90,8 +90,9 @@ def test_what_runs_stands_there_with_its_progress_and_its_curve(alice, run, sign
 def test_the_small_curve_of_a_long_run_reads_few_chunks(alice, run, signed_in, django_assert_max_num_queries):
     point = [{"step": 1, "epoch": 0, "time": 1, "values": {"loss": 1.0}}]
     MetricChunk.objects.bulk_create(MetricChunk(run=run, fence=1, seq=seq, points=point) for seq in range(1000))
+    client = signed_in(alice)
     with django_assert_max_num_queries(12):
-        page = signed_in(alice).get("/now/")
+        page = client.get("/now/")
     assert len(page.context["running"][0]["spark"].split()) <= 60
 
 
