@@ -232,6 +232,7 @@ def test_a_workbook_offers_its_sheets_and_header_rows_and_writes_dates_as_dates(
     assert report["preview"][0]["date"] == "2024-01-09"
     assert report["preview"][0]["_row"] == 4
     assert {"missing_label", "missing_text"} <= codes(report)
+    assert [(p["row"], p["column"]) for p in report["problems"] if p["code"] == "error_cell"] == [(12, "B")]
     assert made("voices.xlsx", sheet="data", header_row=0)["columns"][0]["name"] == "column_1"
 
 

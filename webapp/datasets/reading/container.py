@@ -6,7 +6,7 @@ import gzip
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -75,7 +75,7 @@ def unpack(path: Path, name: str, room: Path, limits: Limits, member: str = "") 
     kind = kind_of(path)
     if kind == "gzip":
         plain = Plain(room, "", packed="gzip", member=name.removesuffix(".gz"))
-        pour(gunzip(path, name), room, name, path.stat().st_size, limits)
+        gunzip(path, room, name, limits)
     elif kind == "zip":
         plain = unzip(path, name, room, limits, member)
     else:
@@ -94,18 +94,18 @@ def checked(kind: str, name: str) -> str:
     return kind
 
 
-def gunzip(path: Path, name: str) -> Iterator[bytes]:
-    """What a gzip file holds, all its members one after the other, a block at a time."""
+def gunzip(path: Path, room: Path, name: str, limits: Limits) -> None:
+    """All members of a gzip file, one after the other."""
     try:
-        with gzip.open(path) as file:
-            yield from pieces(file)
+        with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as file:
+            pour(file, room, name, packed.tell, limits)
     except (OSError, EOFError, zlib.error):
         raise ReadingError("damaged", f"The archive {name} is damaged or cut short. Pack it again.", file=name) from None
 
 
 def unzip(path: Path, name: str, room: Path, limits: Limits, member: str) -> Plain:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as packed, zipfile.ZipFile(packed) as archive:
             infos = archive.infolist()
             if len(infos) > limits.members:
                 raise ReadingError("too_many_members", f"{name} holds {len(infos):,} files, more than {limits.members:,}.", file=name)
@@ -119,7 +119,7 @@ def unzip(path: Path, name: str, room: Path, limits: Limits, member: str) -> Pla
             if chosen.flag_bits & 1:
                 raise ReadingError("encrypted", f"{name} is protected with a password. Upload it without one.", file=name)
             with archive.open(chosen) as inner:
-                pour(pieces(inner), room, name, max(chosen.compress_size, 1), limits)
+                pour(inner, room, name, lambda: packed.tell() - chosen.header_offset, limits)
             data_files = [i.filename for i in usable if i.filename.lower().endswith(USABLE)]
             return Plain(room, "", "zip", chosen.filename, data_files or [chosen.filename])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError, RuntimeError):
@@ -133,20 +133,14 @@ def is_usable(info: zipfile.ZipInfo) -> bool:
     return not (info.is_dir() or link or last.startswith(".") or info.filename.startswith("__MACOSX/")) and info.file_size > 0
 
 
-def pieces(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    while data := file.read(MIB):
-        yield data
-
-
-def pour(source: Iterator[bytes], target: Path, name: str, packed: int, limits: Limits) -> None:
-    """Write what comes out, and stop as soon as it is more than an honest file would hold."""
-    most = min(limits.plain, max(limits.ratio * packed, FLOOR))
+def pour(source: IO[bytes] | gzip.GzipFile, target: Path, name: str, taken: Callable[[], int], limits: Limits) -> None:
+    """Write what comes out, and stop as soon as it is more than an honest file would hold. `taken` counts packed bytes."""
     done = 0
     with target.open("wb") as out:
-        for data in source:
+        while data := source.read(MIB):
             done += len(data)
-            if done > most:
-                target.unlink()
-                size = f"{limits.plain // MIB:,} MB" if most == limits.plain else f"{limits.ratio} times its own size"
+            if done > limits.plain or done > max(limits.ratio * taken(), FLOOR):
+                out.truncate(0)
+                size = f"{limits.plain // MIB:,} MB" if done > limits.plain else f"{limits.ratio} times its own size"
                 raise ReadingError("bomb", f"{name} unpacks to more than {size}. Upload the data itself, in parts if need be.", file=name)
             out.write(data)

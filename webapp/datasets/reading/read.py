@@ -88,6 +88,7 @@ def read_parquet(path: Path, desk: Desk, _options: dict[str, Any], file: FileRep
 
 def read_workbook(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
     sheet = workbook.open_sheet(path, desk, options)
+    workbook.note_errors(path, sheet, desk)
     read = staging.write(staging.frames_of(workbook.rows(sheet, desk), sheet.columns), sheet.columns, desk.staged_path)
     return replace(
         file,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 
@@ -15,7 +18,10 @@ from webapp.datasets.reading import MIB, Problem, ReadingError
 from webapp.datasets.reading import header as headers
 from webapp.datasets.reading.staging import Desk
 
-ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#GETTING_DATA"}
+MOST_ERRORS = 1_000  # cells
+ERROR = re.compile(rb'<c r="([A-Z]+)(\d+)"[^>]*\bt="e"[^>]*>(?:<f[^>]*>[^<]*</f>|<f[^>]*/>)?<v>([^<]{1,40})</v>')
+SHEET = re.compile(r'<sheet\b[^>]*?\bname="([^"]*)"[^>]*?\br:id="([^"]*)"')
+TARGET = re.compile(r'<Relationship\b(?=[^>]*\bId="([^"]*)")(?=[^>]*\bTarget="([^"]*)")')
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,29 @@ def rows(sheet: Sheet, desk: Desk) -> Iterator[tuple[int, list[str]]]:
         if index == last and width > 2 and len(filled) < width and headers.TOTAL.match(filled[0]):
             desk.reject(number, "total_line", f"Row {number:,} looks like a line of totals, not a record.", cells)
             continue
-        for column, cell in zip(sheet.columns, cells, strict=True):
-            if cell in ERRORS:
-                desk.note(Problem(number, "error_cell", f"Row {number:,}, {column}: the cell holds the error {cell}.", column, "warning"))
         yield number, cells
+
+
+def note_errors(path: Path, sheet: Sheet, desk: Desk) -> None:
+    """Cells that hold an error such as #N/A come out empty; the modern Excel format says where they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            ids = {unescape(name): key for name, key in SHEET.findall(archive.read("xl/workbook.xml").decode("utf-8", "replace"))}
+            parts = dict(TARGET.findall(archive.read("xl/_rels/workbook.xml.rels").decode("utf-8", "replace")))
+            with archive.open("xl/" + parts[ids[sheet.name]].removeprefix("/xl/")) as xml:
+                for column, row, error in islice(errors_in(xml), MOST_ERRORS):
+                    message = f"Row {row:,}, column {column}: the cell holds the error {error} and was read as empty."
+                    desk.note(Problem(row, "error_cell", message, column, "warning"))
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # another format of workbook; a missing text or label is named all the same
+
+
+def errors_in(xml: IO[bytes]) -> Iterator[tuple[str, int, str]]:
+    rest = b""
+    while data := xml.read(MIB):
+        rest += data
+        end = 0
+        for match in ERROR.finditer(rest):
+            yield match[1].decode(), int(match[2]), match[3].decode("utf-8", "replace")
+            end = match.end()
+        rest = rest[max(end, len(rest) - 2_000) :]
