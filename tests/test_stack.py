@@ -224,7 +224,7 @@ def test_the_services_of_the_compose_file_do_the_main_job_on_postgresql_and_a_tc
 
     def run(name, *words):
         done = subprocess.run(command(words), cwd=settings.ROOT, env=variables(name), capture_output=True, text=True, timeout=120)
-        return done.returncode, done.stdout + done.stderr
+        return done.returncode, done.stdout or done.stderr
 
     status, said = run("setup", *services["setup"]["command"])
     assert status == 0 and re.search(r"/sign-in/\S{20,}", said), said
