@@ -73,6 +73,8 @@ def fetch(name: str, folder: Path, on_progress: Any) -> tuple[str, dict[str, Any
         with watched(folder, total, on_progress):
             for file in files:
                 hf_hub_download(name, file, revision=commit, local_dir=folder, etag_timeout=15)
+    except Refused:
+        raise
     except GatedRepoError:
         raise Refused(_("The owner of this model gives it only to people who asked for it on the hub. Choose another model.")) from None
     except RepositoryNotFoundError:

@@ -208,7 +208,7 @@ class TryIt extends HTMLElement {
 function bar(label, value, isBest) {
   const row = document.createElement("div"), name = document.createElement("span")
   const track = document.createElement("i"), number = document.createElement("b")
-  row.className = isBest ? "bar top" : "bar"
+  row.className = isBest ? "bar best" : "bar"
   name.textContent = name.title = label
   track.style.setProperty("--w", `${(100 * value).toFixed(1)}%`)
   number.className = "num"
