@@ -19,7 +19,7 @@ VERSION = "0.1.0"
 def kept_secret(name: str) -> str:
     """The secret of this instance: from the environment, else made once and kept with mode 0600."""
     if given := env.str(name, default=""):
-        return given
+        return str(given)
     path = HOME / "secret_key"
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

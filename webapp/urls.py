@@ -1,7 +1,5 @@
 """What people can do, as a list. The API is under /api/v1/, sockets are in routing.py."""
 
-from importlib.util import find_spec
-
 from django.urls import include, path
 
 from webapp.api.app import api
@@ -12,9 +10,8 @@ urlpatterns = [
     path("datasets/", include("webapp.datasets.urls")),
     path("models/", include("webapp.catalog.urls")),
     path("runs/", include("webapp.runs.urls")),
-    *([path("workers/", include("webapp.work.urls"))] if find_spec("webapp.work.urls") else []),
+    path("workers/", include("webapp.work.urls")),
     path("playground/", include("webapp.playground.urls")),
     path("accounts/", include("webapp.people.allauth_urls")),
     path("api/v1/", api.urls),
-    path("i18n/", include("django.conf.urls.i18n")),
 ]

@@ -1,11 +1,9 @@
 """The public API, version 1: thin routers, one per app; the pages call the same verbs."""
 
-from importlib import import_module
-from importlib.util import find_spec
-
 from django.conf import settings
 from ninja import NinjaAPI
 
+from webapp.api import datasets, models, people, runs, tasks
 from webapp.api.door import Session, Token, guard
 
 api = NinjaAPI(
@@ -16,6 +14,5 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 guard(api)
-for name in ("people", "tasks", "datasets", "runs", "models"):
-    if find_spec(f"webapp.api.{name}"):
-        api.add_router("", import_module(f"webapp.api.{name}").router, tags=[name])
+for room in (people, tasks, datasets, runs, models):
+    api.add_router("", room.router, tags=[room.__name__.rpartition(".")[2]])

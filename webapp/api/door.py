@@ -139,7 +139,11 @@ def where(location: tuple[Any, ...]) -> str:
 def guard(api: NinjaAPI) -> None:
     """Every error of `api` becomes a problem."""
     for kind in (Problem, Denied, Http404, SpecError, ValidationError, HttpError, AuthenticationError, Exception):
-        api.add_exception_handler(kind, lambda request, error: as_problem(error).answer())
+        api.add_exception_handler(kind, answer_problem)
+
+
+def answer_problem(request: HttpRequest, error: Any) -> HttpResponse:
+    return as_problem(error).answer()
 
 
 class ProblemMiddleware:

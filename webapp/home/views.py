@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import Dataset
-from webapp.people.access import WRITE, Actor
+from webapp.people.access import WRITE, Actor, SignedIn
 from webapp.playground.models import Prediction
 from webapp.runs.models import MetricChunk, Run
 from webapp.runs.scores import Standing
@@ -24,8 +24,8 @@ MOST_CHUNKS = 60
 
 @login_required
 @require_GET
-def page(request: HttpRequest) -> HttpResponse:
-    actor = request.actor  # type: ignore[attr-defined]
+def page(request: SignedIn) -> HttpResponse:
+    actor = request.actor
     heard = list(Worker.listening().values_list("kind", flat=True))
     context = {
         "running": running(actor),
@@ -41,12 +41,12 @@ def page(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_GET
-def now_running(request: HttpRequest) -> HttpResponse:
-    return render(request, "home/_running.html", {"running": running(request.actor)})  # type: ignore[attr-defined]
+def now_running(request: SignedIn) -> HttpResponse:
+    return render(request, "home/_running.html", {"running": running(request.actor)})
 
 
 def runs(actor: Actor) -> Any:
-    return Run.objects.visible_to(actor).present().select_related("version__dataset", "base", "created_by")
+    return Run.objects.present().visible_to(actor).select_related("version__dataset", "base", "created_by")
 
 
 def running(actor: Actor) -> list[dict[str, Any]]:

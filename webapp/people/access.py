@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
-from django.http import Http404
+from django.http import Http404, HttpRequest
 from django.utils.translation import gettext as _
 
 from webapp.people.models import ApiToken, Role, User
@@ -43,6 +43,13 @@ class Actor:
             raise Denied(_("Your role does not allow this. An owner of the team can change your role."))
 
 
+class SignedIn(HttpRequest):
+    """A request that passed `login_required`: the middleware has put its actor on it."""
+
+    user: User  # type: ignore[assignment]
+    actor: Actor
+
+
 def actor_of(user: User, team_id: UUID | str | None = None) -> Actor:
     """The actor that `user` is, working in team `team_id` (one of theirs) or else in their first team."""
     roles = dict(user.memberships.order_by("created_at").values_list("team_id", "role"))
@@ -62,7 +69,7 @@ def find(actor: Actor, things: QuerySet[Any] | type[Model], pk: Any, act: str = 
     """The thing with this key. Raises Http404 if the actor may not see it, Denied if they may not `act` on it."""
     query = things._default_manager.all() if isinstance(things, type) else things
     try:
-        thing = query.visible_to(actor).filter(pk=pk).first()  # type: ignore[attr-defined]
+        thing = query.visible_to(actor).filter(pk=pk).first()  # type: ignore[union-attr]
     except (ValueError, TypeError):
         thing = None
     if thing is None:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.people.access import SignedIn
 from webapp.people.forms import TokenForm
 from webapp.people.models import ApiToken, SignInLink
 
@@ -19,6 +20,7 @@ from webapp.people.models import ApiToken, SignInLink
 @never_cache
 def sign_in(request: HttpRequest, secret: str) -> HttpResponse:
     link = SignInLink.unused(secret)
+    answer: HttpResponse
     if link and link.user.is_active and link.use():
         answer = perform_login(request, link.user, redirect_url="/")
     elif request.user.is_authenticated:
@@ -31,14 +33,14 @@ def sign_in(request: HttpRequest, secret: str) -> HttpResponse:
 
 @login_required
 @require_GET
-def page(request: HttpRequest) -> HttpResponse:
+def page(request: SignedIn) -> HttpResponse:
     return account_page(request, TokenForm(request.user))
 
 
 @login_required
 @require_POST
 @never_cache
-def make_token(request: HttpRequest) -> HttpResponse:
+def make_token(request: SignedIn) -> HttpResponse:
     form = TokenForm(request.user, request.POST)
     if not form.is_valid():
         return account_page(request, form, status=422)
@@ -49,7 +51,7 @@ def make_token(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_POST
-def revoke(request: HttpRequest, pk: str) -> HttpResponse:
+def revoke(request: SignedIn, pk: str) -> HttpResponse:
     token = get_object_or_404(ApiToken, pk=pk, user=request.user)
     token.delete()
     messages.success(request, _("The token “%(name)s” opens nothing any more.") % {"name": token.name})
@@ -58,7 +60,7 @@ def revoke(request: HttpRequest, pk: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def end_sessions(request: HttpRequest) -> HttpResponse:
+def end_sessions(request: SignedIn) -> HttpResponse:
     for session in UserSession.objects.purge_and_list(request.user):
         if session.session_key != request.session.session_key:
             session.end()
@@ -66,7 +68,7 @@ def end_sessions(request: HttpRequest) -> HttpResponse:
     return redirect("people:account")
 
 
-def account_page(request: HttpRequest, form: TokenForm, secret: str = "", status: int = 200) -> HttpResponse:
+def account_page(request: SignedIn, form: TokenForm, secret: str = "", status: int = 200) -> HttpResponse:
     context = {
         "form": form,
         "secret": secret,

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models, transaction
@@ -35,7 +35,7 @@ class Users(UserManager["User"]):
 class User(AbstractUser):
     """A person who signs in."""
 
-    objects = Users()
+    objects: ClassVar[Users] = Users()  # type: ignore[assignment]
 
     def sign_in_link(self) -> str:
         """The path of a link that signs this person in once, within 15 minutes."""

@@ -13,20 +13,20 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from webapp.people.access import MANAGE
+from webapp.people.access import MANAGE, SignedIn
 from webapp.people.forms import JoinForm, RoleForm, TeamForm
 from webapp.people.models import Invitation, LastOwner, Membership, Team
 
 
 @login_required
 @require_GET
-def page(request: HttpRequest) -> HttpResponse:
+def page(request: SignedIn) -> HttpResponse:
     return team_page(request)
 
 
 @login_required
 @require_POST
-def rename(request: HttpRequest) -> HttpResponse:
+def rename(request: SignedIn) -> HttpResponse:
     form = TeamForm(request.POST, instance=managed_team(request))
     if not form.is_valid():
         return team_page(request, status=422, name_form=form)
@@ -37,7 +37,7 @@ def rename(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 @never_cache
-def invite(request: HttpRequest) -> HttpResponse:
+def invite(request: SignedIn) -> HttpResponse:
     team, form = managed_team(request), RoleForm(request.POST)
     if not form.is_valid():
         return team_page(request, status=422, invite_form=form)
@@ -47,7 +47,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_POST
-def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+def withdraw(request: SignedIn, pk: int) -> HttpResponse:
     get_object_or_404(managed_team(request).invitations, pk=pk).delete()
     messages.success(request, _("The invitation opens nothing any more."))
     return redirect("people:team")
@@ -55,7 +55,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def change_role(request: HttpRequest, pk: int) -> HttpResponse:
+def change_role(request: SignedIn, pk: int) -> HttpResponse:
     membership, form = get_object_or_404(managed_team(request).memberships, pk=pk), RoleForm(request.POST)
     if not form.is_valid():
         raise Http404
@@ -69,9 +69,9 @@ def change_role(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def remove(request: HttpRequest, pk: int) -> HttpResponse:
+def remove(request: SignedIn, pk: int) -> HttpResponse:
     """An owner removes anybody; everybody may remove themselves."""
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     membership = get_object_or_404(Membership, pk=pk, team=actor.team_id)
     if membership.user_id != request.user.pk:
         actor.require(MANAGE, membership.team_id)
@@ -85,7 +85,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def found(request: HttpRequest) -> HttpResponse:
+def found(request: SignedIn) -> HttpResponse:
     form = TeamForm(request.POST)
     if not form.is_valid():
         return team_page(request, status=422, new_form=form)
@@ -97,8 +97,8 @@ def found(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_POST
-def choose(request: HttpRequest) -> HttpResponse:
-    team = next((t for t in request.actor.team_ids if str(t) == request.POST.get("team")), None)  # type: ignore[attr-defined]
+def choose(request: SignedIn) -> HttpResponse:
+    team = next((t for t in request.actor.team_ids if str(t) == request.POST.get("team")), None)
     if team is None:
         raise Http404
     request.session["team"] = str(team)
@@ -130,7 +130,8 @@ def acceptance(request: HttpRequest, secret: str) -> HttpResponse:
         if not invited.accept(user):  # somebody else was faster; the new user vanishes with the transaction
             transaction.set_rollback(True)
             return invitation_page(request, secret, JoinForm())
-    return perform_login(request, user, redirect_url="/")
+    answer: HttpResponse = perform_login(request, user, redirect_url="/")
+    return answer
 
 
 def invitation_page(request: HttpRequest, secret: str, form: JoinForm, status: int = 200) -> HttpResponse:
@@ -141,16 +142,17 @@ def invitation_page(request: HttpRequest, secret: str, form: JoinForm, status: i
     return answer
 
 
-def managed_team(request: HttpRequest) -> Team:
+def managed_team(request: SignedIn) -> Team:
     """The team that the person works in, if they may change it."""
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     actor.require(MANAGE, actor.team_id)
+    assert actor.team_id, "whoever may manage has a team"
     return Team.objects.get(pk=actor.team_id)
 
 
-def team_page(request: HttpRequest, status: int = 200, **shown: Any) -> HttpResponse:
-    actor = request.actor  # type: ignore[attr-defined]
-    team = Team.objects.filter(pk=actor.team_id).first()
+def team_page(request: SignedIn, status: int = 200, **shown: Any) -> HttpResponse:
+    actor = request.actor
+    team = Team.objects.filter(pk=actor.team_id).first() if actor.team_id else None
     context = {
         "team": team,
         "teams": Team.objects.filter(pk__in=actor.team_ids).order_by("name"),
