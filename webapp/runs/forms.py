@@ -102,7 +102,8 @@ class RunForm(forms.Form):
                 "methods": " ".join(setting.methods),
                 "limits": limits(setting),
                 "default": as_written(setting.default_for(self.method_now)),
-                "reason": self.advice.get(setting.name, (None, ""))[1],
+                "advised": title_of(setting, self.advice[setting.name][0]) if setting.name in self.advice else "",
+                "reason": self.advice[setting.name][1] if setting.name in self.advice else "",
             }
             for setting in self.task.settings
             if setting.advanced is is_advanced
@@ -128,6 +129,10 @@ class RunForm(forms.Form):
 
 def as_written(value: Any) -> Any:
     return value if isinstance(value, bool) else "" if value is None else plain(value) if isinstance(value, float) else str(value)
+
+
+def title_of(setting: Setting, value: Any) -> str:
+    return dict(setting.choices).get(value, plain(value))
 
 
 def limits(setting: Setting) -> str:

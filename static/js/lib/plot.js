@@ -28,7 +28,7 @@ export class Chart extends HTMLElement {
     this.#sight = new IntersectionObserver(([entry]) => {
       this.#isSeen = entry.isIntersecting;
       this.#ask();
-    });
+    }, { rootMargin: "200% 0px" }); // a little beyond the window: who scrolls finds it drawn
     this.#theme = new MutationObserver(() => this.rebuild());
     this.#theme.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme", "class"] });
     this.#dark = matchMedia("(prefers-color-scheme: dark)");
