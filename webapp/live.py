@@ -108,8 +108,8 @@ class Reader:
         self.after: dict[str, str] = {}  # stream -> id of the last frame taken
         self.wake = f"hub:{uuid4()}"  # a frame here ends the blocking read, so that a new stream joins at once
         self.task: asyncio.Task[None] | None = None
-        self.commands = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=5.0, socket_connect_timeout=2.0)
-        self.blocking = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=2.0)
+        self.commands: Any = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=5.0, socket_connect_timeout=2.0)
+        self.blocking: Any = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=2.0)
 
     async def join(self, stream: str, watch: Watch) -> None:
         """From the return of this, no frame of `stream` is missed while Redis answers."""

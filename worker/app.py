@@ -25,14 +25,14 @@ from worker import tasks  # noqa: E402
 __all__ = ["app"]
 
 
-@celeryd_after_setup.connect
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def begin(instance: Any, **kwargs: Any) -> None:
     """Before the first connection to the broker: work that waits in SQL does not need one."""
     tasks.agent = tasks.make_agent(list(instance.app.amqp.queues.consume_from))
     tasks.agent.start()
 
 
-@worker_shutting_down.connect
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def drain(**kwargs: Any) -> None:
     """SIGTERM: called inside a signal handler, so nothing but a flag."""
     if tasks.agent:
@@ -40,7 +40,7 @@ def drain(**kwargs: Any) -> None:
         tasks.agent.bell.set()
 
 
-@worker_shutdown.connect
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
 def end(**kwargs: Any) -> None:
     if isinstance(tasks.agent, Agent):
         tasks.agent.leave()

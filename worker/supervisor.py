@@ -67,7 +67,8 @@ def spec_of(run: Run) -> RunSpec:
 
 def local_lease_s() -> float:
     """The trainer and we give up before anybody else may take the run."""
-    return float(settings.LEASE_TTL) - min(30.0, settings.LEASE_TTL / 4)
+    ttl_s: float = settings.LEASE_TTL
+    return ttl_s - min(30.0, ttl_s / 4)
 
 
 def boottime() -> float:

@@ -29,7 +29,7 @@ agent: Agent | None = None  # of this process, once it works
 spares = Spares()
 
 
-@queue.app.task(name=queue.RING)
+@queue.app.task(name=queue.RING)  # type: ignore[untyped-decorator]
 def ring() -> None:
     if agent:
         agent.look()

@@ -143,7 +143,7 @@ def test_a_worker_that_froze_and_comes_back_writes_nothing(start, queued):
     assert run.attempts.get(fence=1).outcome == "lost"
 
 
-def test_short_work_whose_worker_is_killed_is_tried_again_by_the_next(start, queued, settings):
+def test_short_work_that_breaks_is_tried_three_times_and_says_so(start):
     item = WorkItem.objects.create(kind="baselines", subject="01a20982-5f52-7cab-9596-a2059b413567")  # of a version that is gone
     start("data")
     until(lambda: WorkItem.objects.get(pk=item.pk).state == "failed", 40)

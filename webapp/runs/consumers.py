@@ -37,7 +37,7 @@ class SignedOut(Exception):
     """The session ended while the socket was open."""
 
 
-class RunConsumer(AsyncWebsocketConsumer):
+class RunConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
     counted = False
     following: asyncio.Task[None] | None = None
 
@@ -45,9 +45,11 @@ class RunConsumer(AsyncWebsocketConsumer):
         await self.accept()  # before any refusal: a browser sees close codes only of accepted sockets
         user = self.scope["user"]
         if not user.is_authenticated:
-            return await self.close(SIGNED_OUT)
+            await self.close(SIGNED_OUT)
+            return
         if _open[user.pk] >= MOST_SOCKETS:
-            return await self.close(TOO_MANY)
+            await self.close(TOO_MANY)
+            return
         _open[user.pk] += 1
         self.counted = True
         self.cursor = Cursor.read(parse_qs(self.scope["query_string"].decode()).get("after", [""])[0])
@@ -129,7 +131,7 @@ class RunConsumer(AsyncWebsocketConsumer):
         text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
         await asyncio.wait_for(self.send(text_data=text), SEND_LIMIT_S)
 
-    @database_sync_to_async
+    @database_sync_to_async  # type: ignore[untyped-decorator]
     def look(self) -> tuple[Run, dict[str, Any]]:
         """The run, through the one door, as it stands. Raises SignedOut, or Http404 once it may not be seen any more."""
         fresh = type(self.scope["session"]._wrapped)(self.scope["session"].session_key)  # the scope's own would stay as it was

@@ -59,7 +59,8 @@ class Stretch(NamedTuple):
 
 def read(run: Run, after: Cursor = START) -> Stretch:
     """Everything after the cursor that still counts, in order."""
-    goes_on = list(run.attempts.exclude(resumed_step=None).order_by("fence").values_list("fence", "resumed_step"))
+    begun = run.attempts.exclude(resumed_step=None).order_by("fence").values_list("fence", "resumed_step")
+    goes_on = [(fence, int(step or 0)) for fence, step in begun]
     later = [(fence, step) for fence, step in goes_on if fence > after.fence]
     last = Cursor(later[-1][0], 0) if later else after
     marked: list[tuple[Cursor, Point]] = []

@@ -99,10 +99,10 @@ class Worker(models.Model):
         if (self.host, self.boot_id) != (socket.gethostname(), boot_id()):
             return False
         if self.pid == os.getpid():
-            return abs(psutil.Process().create_time() - self.pid_started) > 1
+            return bool(abs(psutil.Process().create_time() - self.pid_started) > 1)
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.pid_started) > 1 or process.status() == psutil.STATUS_ZOMBIE
+            return bool(abs(process.create_time() - self.pid_started) > 1 or process.status() == psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return True
         except psutil.AccessDenied:
@@ -134,10 +134,15 @@ class Claimable(models.Model):
         abstract = True
 
     @classmethod
-    def open_to(cls, worker: Worker) -> models.QuerySet[Any]:
+    def rows(cls) -> Any:
+        """All of a kind; `state` belongs to the concrete model, so the type checker cannot know it here."""
+        return cls._default_manager
+
+    @classmethod
+    def open_to(cls, worker: Worker) -> Any:
         """What this worker could take now, oldest first."""
         due = Q(not_before=None) | Q(not_before__lte=Now())
-        return cls._default_manager.filter(due, state__in=cls.WAITING).order_by("created_at", "pk")
+        return cls.rows().filter(due, state__in=cls.WAITING).order_by("created_at", "pk")
 
     @classmethod
     def claim(cls, worker: Worker) -> Self | None:
@@ -150,26 +155,31 @@ class Claimable(models.Model):
             found = cls.open_to(worker).select_for_update(skip_locked=True).first()
             if found is None:
                 return None
-            won = cls._default_manager.filter(pk=found.pk, fence=found.fence, state=found.state).update(
-                state=cls.CLAIMED,
-                fence=F("fence") + 1,
-                attempts_total=F("attempts_total") + 1,
-                lease_owner=worker,
-                lease_until=hence(settings.LEASE_TTL),
-                not_before=None,
+            won = (
+                cls.rows()
+                .filter(pk=found.pk, fence=found.fence, state=found.state)
+                .update(
+                    state=cls.CLAIMED,
+                    fence=F("fence") + 1,
+                    attempts_total=F("attempts_total") + 1,
+                    lease_owner=worker,
+                    lease_until=hence(settings.LEASE_TTL),
+                    not_before=None,
+                )
             )
             if not won:
                 return None
             found.refresh_from_db()
             found.was_claimed(worker)
-            return found  # type: ignore[no-any-return]
+            claimed: Self = found
+            return claimed
 
     def was_claimed(self, worker: Worker) -> None:
         """Called inside the claim's transaction."""
 
-    def held(self) -> models.QuerySet[Any]:
+    def held(self) -> Any:
         """This row, if we still hold it: every write of a worker goes through here, and 0 rows mean: you are dead."""
-        return type(self)._default_manager.filter(pk=self.pk, fence=self.fence, state__in=self.LEASED)
+        return self.rows().filter(pk=self.pk, fence=self.fence, state__in=self.LEASED)
 
     def renew(self) -> bool:
         """Hold it for another LEASE_TTL. False: somebody else may have it now; stop without another write."""
@@ -184,10 +194,10 @@ class Claimable(models.Model):
         """Put back what dead workers held: leases run out, and at once those of processes of this machine that ended."""
         overdue = Q(lease_until__lt=hence(-settings.LEASE_GRACE))
         buried = 0
-        for thing in cls._default_manager.filter(overdue, state__in=cls.LEASED):
+        for thing in cls.rows().filter(overdue, state__in=cls.LEASED):
             buried += thing.bury(overdue)
         here = Q(lease_owner__host=socket.gethostname(), lease_owner__boot_id=boot_id())
-        for thing in cls._default_manager.filter(here, state__in=cls.LEASED).select_related("lease_owner"):
+        for thing in cls.rows().filter(here, state__in=cls.LEASED).select_related("lease_owner"):
             if thing.lease_owner.is_gone:
                 buried += thing.bury(Q(lease_owner=thing.lease_owner_id))
         return buried

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings as conf
 from django.db import IntegrityError, models, transaction
@@ -81,7 +81,7 @@ class Run(TeamScoped, Claimable):
     finished_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
 
-    objects = RunQuerySet.as_manager()
+    objects: ClassVar[Any] = RunQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "idempotency_key"], name="one_run_per_key")]
