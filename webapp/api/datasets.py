@@ -226,9 +226,11 @@ def problems_of(reading: Import) -> list[dict[str, Any]]:
     report = reading.report
     publishing = report.get("publishing", {})
     of_rows = publishing.get("problems") or report.get("problems", [])
-    of_all = [finding for finding in [*report.get("findings", []), *publishing.get("findings", [])] if finding.get("level") != "info"]
+    of_all = {finding["code"]: finding for finding in [*report.get("findings", []), *publishing.get("findings", [])]}
     return [{"row": p["row"], "column": p.get("column", ""), "message": p["message"]} for p in of_rows] + [
-        {"row": None, "column": finding.get("column", ""), "message": finding["message"]} for finding in of_all
+        {"row": None, "column": finding.get("column", ""), "message": finding["message"]}
+        for finding in of_all.values()
+        if finding["level"] != "info"
     ]
 
 

@@ -52,7 +52,7 @@ def render_rows(request: HttpRequest, found: Dataset, shown: DatasetVersion) -> 
         "statistics": statistics(shown),
         "page": page,
         "wanted": wanted,
-        "columns": columns_of(shown, page),
+        "columns": columns_of(found, shown, page),
         "bars": bars(shown),
         "query": Query(request.GET.dict()),
         "after": after,
@@ -71,8 +71,12 @@ class Query(dict[str, str]):
         return "?" + urlencode({**{k: v for k, v in self.items() if k != "after"}, **changes})
 
 
-def columns_of(version: DatasetVersion, page: rows.Page) -> list[str]:
-    return list(page.rows[0]["values"]) if page.rows else [*version.mapping]
+def columns_of(found: Dataset, version: DatasetVersion, page: rows.Page) -> list[dict[str, Any]]:
+    """The columns as they stand in the table; of the newest version also what its reading knows about them."""
+    reading = found.latest_import if version == found.latest_version else None
+    known = {column["name"]: column for column in (reading.report.get("columns", []) if reading else [])}
+    names = list(page.rows[0]["values"]) if page.rows else [*version.mapping]
+    return [{"name": name, "known": known.get(version.mapping.get(name, name))} for name in names]
 
 
 def bars(version: DatasetVersion) -> list[dict[str, Any]]:

@@ -70,15 +70,16 @@ class Import(TeamScoped):
         with transaction.atomic():
             if not self._move(self.State.READ, out_of=[self.State.READING], report=report):
                 return
+            told = next((f["message"] for f in report.get("findings", []) if f["level"] == "error"), "")
             try:
                 self.check_mapping(self.mapping)
             except SpecError as error:
-                return self.dataset.ask(str(error) if self.options.get("mapping") else "")
+                return self.dataset.ask(str(error) if self.options.get("mapping") else told)
             wanted = self.options.get("confirmed") or self.options.get("mapping")
             if (report["plain"] or wanted) and (not report["rows_rejected"] or self.options.get("accept_rejected")):
                 self._publish()
             else:
-                self.dataset.ask(next((f["message"] for f in report.get("findings", []) if f["level"] == "error"), ""))
+                self.dataset.ask(told)
 
     def confirm(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
         """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,

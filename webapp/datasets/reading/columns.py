@@ -95,9 +95,15 @@ def with_roles(columns: list[Column], task: Task, rows: int, has_parts: bool) ->
     return [Column(**{**c.__dict__, "role": taken[c.name][0], "reason": taken[c.name][1]}) if c.name in taken else c for c in columns]
 
 
+def part_of(value: str) -> str:
+    """train, validation or test, when the value is a name for one of them ("dev", "oos_val"); else empty."""
+    named = {PART_NAMES[word] for word in re.split(r"[\W_]+", value.strip().lower()) if word in PART_NAMES}
+    return named.pop() if len(named) == 1 and len(value) <= 30 else ""
+
+
 def is_split(column: Column) -> bool:
-    values = {h["name"].strip().lower() for h in column.histogram}
-    return bool(values) and values <= PART_NAMES.keys() and (len(values) > 1 or column.name.lower() in SPLIT_HINTS)
+    values = {h["name"] for h in column.histogram}
+    return bool(values) and all(part_of(value) for value in values) and (len(values) > 1 or column.name.lower() in SPLIT_HINTS)
 
 
 def fit(column: Column, role: Role, rows: int) -> tuple[float, str]:

@@ -19,6 +19,8 @@ QUOTE, NEWLINE = 34, 10
 DELIMITERS = (",", "\t", ";", "|")
 HEAD = 256 * 1024  # bytes that are tasted
 MOST_FAULTS = 10_000  # broken quotes in one file
+STARTS = re.compile(r'(?m)(?:^|\t)"')  # cells of a tab-separated table that begin with a quotation mark,
+WHOLE = re.compile(r'(?:^|(?<=[\t\n]))"[^"\t]*(?:""[^"\t]*)*"(?=[\t\n]|$)')  # and those that also end with it
 TALL = 50  # lines in one record that make one wonder
 
 
@@ -108,6 +110,8 @@ def sniff(text: str, options: dict[str, Any], named_csv: bool) -> Sniffed | None
     else:
         dialects = [Dialect(d, quoting) for quoting in (True, False) for d in DELIMITERS]
     best, sure = max(((d, taste(text, d)) for d in dialects), key=lambda pair: pair[1])
+    if best.delimiter == "\t" and len(STARTS.findall(text)) > 2 * len(WHOLE.findall(text)):
+        best = Dialect("\t", quoting=False)
     least = 0.0 if options.get("delimiter") else 0.4 if named_csv else 0.7 if best.delimiter == "\t" else 0.95
     if sure[0] <= least:
         if not named_csv:

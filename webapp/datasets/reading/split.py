@@ -5,12 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from webapp.datasets.reading import PARTS, Finding
-from webapp.datasets.reading.columns import PART_NAMES
+from webapp.datasets.reading.columns import part_of
 
 
 def assign(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Series, list[Finding]]:
     """One of PARTS for each row. `rows` has key (hash of the text), label, brought (what the file says, or "")."""
-    brought = rows["brought"].str.strip_chars().str.to_lowercase().replace_strict(PART_NAMES, default="")
+    brought = rows["brought"].replace_strict({value: part_of(value) for value in rows["brought"].unique()}, return_dtype=pl.String)
     given = set(brought.unique()) - {""}
     unknown = int((brought == "").sum())
     rows = rows.with_columns(brought.alias("part"))
