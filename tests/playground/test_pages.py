@@ -1,0 +1,44 @@
+"""The panel, the playground and the history, as the server draws them."""
+
+import pytest
+from django.urls import reverse
+
+from webapp.people.access import actor_of
+from webapp.playground.models import Prediction
+
+
+def test_the_panel_has_the_form_the_examples_and_the_code(signed_in, vera, model):
+    page = signed_in(vera).get(reverse("playground:try", args=[model.pk])).content.decode()
+    assert f'data-url="/api/v1/models/{model.pk}/predictions"' in page
+    assert "it works well" in page and "never again" in page and 'data-most="20000"' in page
+    assert f"curl http://testserver/api/v1/models/{model.pk}/predictions" in page and "YOUR_TOKEN" in page and "urllib.request" in page
+
+
+def test_the_panel_of_a_base_says_why_it_is_silent(signed_in, vera, model):
+    page = signed_in(vera).get(reverse("playground:try", args=[model.parent.pk])).content.decode()
+    assert "Fine-tune it first" in page and "<textarea" not in page
+
+
+@pytest.mark.parametrize("name", ["try", "history"])
+def test_charlie_sees_no_panel_of_alices_model(signed_in, charlie, model, name):
+    assert signed_in(charlie).get(reverse(f"playground:{name}", args=[model.pk])).status_code == 404
+
+
+def test_the_playground_offers_the_models_of_the_team(signed_in, vera, charlie, model):
+    page = signed_in(vera).get(reverse("playground:page")).content.decode()
+    assert "reviews-1" in page and "Macro-F1 75.0" in page and "Text classification" in page
+    page = signed_in(charlie).get(reverse("playground:page")).content.decode()
+    assert "reviews-1" not in page and "There is no model to ask yet" in page
+    assert signed_in(charlie).get(reverse("playground:page"), {"model": model.pk}).status_code == 404
+    assert signed_in(charlie).get(reverse("playground:page"), {"model": "nonsense"}).status_code == 404
+
+
+def test_history_shows_what_was_asked_as_text(signed_in, vera, model, listening):
+    prediction = Prediction.ask(actor_of(vera), model, {"text": "<script>alert(1)</script>"})
+    prediction.finish({"label": "<b>good</b>", "scores": {"<b>good</b>": 0.93}}, 12)
+    page = signed_in(vera).get(reverse("playground:history", args=[model.pk])).content.decode()
+    assert "&lt;script&gt;" in page and "&lt;b&gt;good" in page and "0.93" in page and "<script>" not in page
+
+
+def test_an_empty_history_says_so(signed_in, vera, model):
+    assert "not asked this model anything" in signed_in(vera).get(reverse("playground:history", args=[model.pk])).content.decode()
