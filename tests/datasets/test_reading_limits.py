@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -140,6 +141,20 @@ def test_a_child_that_is_killed_leaves_a_sentence(child, tmp_path):
     assert error.value.code == "too_much_memory"
 
 
+def test_a_reading_ends_with_the_worker_that_asked_for_it(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(csv_text(reviews(300_000)))
+    job = {"files": [{"part": "file", "name": "rows.csv", "path": str(path)}], "task": "classification", "out": str(tmp_path / "out")}
+    code = f"from webapp.datasets.reading import limited; limited.run('read', {job!r}, lambda *_: print('on', flush=True))"
+    worker = subprocess.Popen([sys.executable, "-c", code], cwd=limited.ROOT, stdout=subprocess.PIPE)
+    worker.stdout.readline()
+    child = psutil.Process(worker.pid).children()[0]
+    worker.kill()
+    worker.wait()
+    child.wait(5)
+    assert not psutil.pid_exists(child.pid)
+
+
 def test_the_child_gets_no_secret_and_no_django(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "x" * 60)
     monkeypatch.setenv("DATABASE_URL", "postgres://user:password@host/name")
@@ -155,8 +170,6 @@ def test_the_child_gets_no_secret_and_no_django(tmp_path, monkeypatch):
 
 
 def test_reading_does_not_import_django_or_torch():
-    import subprocess
-
     code = "import sys, webapp.datasets.reading.read, webapp.datasets.reading.publish; print([m for m in ('django', 'torch') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=limited.ROOT)
     assert answer.stdout.strip() == "[]"

@@ -63,7 +63,7 @@ def test_a_class_of_one_row_is_named_because_it_cannot_be_on_both_sides(read, tm
 
 
 def test_a_split_that_the_file_brings_is_kept(read, tmp_path):
-    parts = ["train", "dev", "test"]
+    parts = ["train", "Dev", "oos_test"]
     text = "text,label,split\n" + "".join(f'"{t}",{n},{parts[i % 3]}\n' for i, (t, n) in enumerate(reviews(90, ("a", "b"))))
     report = read(text)
     assert report["mapping"]["split"] == "split"
