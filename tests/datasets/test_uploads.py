@@ -254,3 +254,14 @@ def test_hostile_names_are_kept_as_words_only(alice, name):
     root = os.path.realpath(blobs.settings.FILES)
     assert os.path.realpath(upload.path).startswith(root)
     assert upload.path.name == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_token_uploads_without_cookie_and_a_reading_one_does_not(client, bob):
+    from webapp.people.models import ApiToken
+
+    for scopes, status in [(["read", "write"], 201), (["read"], 403)]:
+        _token, secret = ApiToken.make(bob, "upload", scopes)
+        answer = begin(client, 10, HTTP_AUTHORIZATION=f"Bearer {secret}")
+        assert answer.status_code == status
+    assert begin(client, 10, HTTP_AUTHORIZATION="Bearer tb_wrong").status_code == 401
+    assert Upload.objects.get().created_by == bob
