@@ -82,6 +82,14 @@ def test_openapi_describes_every_operation_and_its_two_ways_in(client):
             assert operation.get("summary"), f"{verb} {path} has no summary"
 
 
+def test_the_page_of_the_api_names_every_operation_and_field(alice, signed_in):
+    page = signed_in(alice).get("/api/v1/docs").content.decode()
+    for path, verbs in api.get_openapi_schema()["paths"].items():
+        assert path in page
+        for operation in verbs.values():
+            assert all(f"<code>{each['name']}</code>" in page for each in operation.get("parameters", []))
+
+
 # --- errors, seen through an API of its own that is guarded like ours --------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from django.conf import settings
 from ninja import NinjaAPI
 
 from webapp.api import datasets, models, people, runs, tasks
+from webapp.api.docs import Docs
 from webapp.api.door import Session, Token, guard
 
 api = NinjaAPI(
@@ -11,6 +12,7 @@ api = NinjaAPI(
     version=settings.VERSION,
     description="From your own labelled text to your own language model.",
     auth=[Token(), Session()],
+    docs=Docs(),
     urls_namespace="api",
 )
 guard(api)
