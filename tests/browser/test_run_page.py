@@ -165,14 +165,14 @@ def test_a_zoom_stays_while_points_arrive_and_goes_with_a_double_click(stage, fo
     tab.mouse.down()
     tab.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 60, steps=4)
     tab.mouse.up()
-    tab.wait_for_function("document.querySelector('loss-chart').zoom")
+    tab.wait_for_function("() => document.querySelector('loss-chart').zoom")
     zoomed = window(tab)
     assert zoomed == pytest.approx([100, 300], abs=15)
     stage.say(points(401, 600, seq=2))
     drawn(tab, 600)
     assert window(tab) == zoomed
     tab.locator("loss-chart .u-over").dblclick()
-    tab.wait_for_function("document.querySelector('loss-chart').plot.scales.x.max === 1000")
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot.scales.x.max === 1000")
     assert tab.locator("[data-act=wide]").is_hidden()
 
 
@@ -182,9 +182,9 @@ def test_the_keyboard_zooms_too(stage, follow, running):
     drawn(tab, 400)
     tab.focus("loss-chart [data-canvas]")
     tab.keyboard.press("+")
-    tab.wait_for_function("document.querySelector('loss-chart').plot.scales.x.max === 750")
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot.scales.x.max === 750")
     tab.keyboard.press("0")
-    tab.wait_for_function("document.querySelector('loss-chart').plot.scales.x.max === 1000")
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot.scales.x.max === 1000")
 
 
 def test_twenty_thousand_points_are_held_but_thinned_for_drawing_and_no_spike_is_lost(stage, follow, running):
@@ -225,13 +225,13 @@ def test_axis_log_and_legend_change_the_drawing(stage, follow, running):
     stage.say(points(1, 100, every=20))
     drawn(tab, 100)
     tab.get_by_role("button", name="Epoch").click()
-    tab.wait_for_function("document.querySelector('loss-chart').plot?.scales.x.max === 3")
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot?.scales.x.max === 3")
     tab.get_by_role("button", name="Time").click()
-    tab.wait_for_function("document.querySelector('loss-chart').plot?.scales.x.max === 25")
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot?.scales.x.max === 25")
     tab.get_by_role("button", name="Log", exact=True).click()
-    tab.wait_for_function("document.querySelector('loss-chart').plot?.scales.y.distr === 3")
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot?.scales.y.distr === 3")
     tab.get_by_role("button", name="validation").click()
-    tab.wait_for_function("document.querySelector('loss-chart').plot?.series[3].show === false")
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot?.series[3].show === false")
     assert tab.errors == []
 
 

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from webapp.people.access import READ, WRITE, find
+from webapp.people.access import READ, WRITE, SignedIn, find
 from webapp.runs.forms import RunForm, versions_for
 from webapp.runs.models import Run
 from webapp.runs.pace import pace
@@ -33,8 +33,8 @@ def living() -> Any:
 
 
 @login_required
-def runs(request: HttpRequest) -> HttpResponse:
-    actor = request.actor  # type: ignore[attr-defined]
+def runs(request: SignedIn) -> HttpResponse:
+    actor = request.actor
     group = request.GET.get("state", "")
     mine = living().visible_to(actor).filter(team_id=actor.team_id)
     shown = mine.filter(state__in=GROUPS[group]) if group in GROUPS else mine
@@ -59,8 +59,8 @@ def runs(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-def new(request: HttpRequest) -> HttpResponse:
-    actor = request.actor  # type: ignore[attr-defined]
+def new(request: SignedIn) -> HttpResponse:
+    actor = request.actor
     actor.require(WRITE, actor.team_id)
     given = request.POST or request.GET
     original = find(actor, living(), given["clone"]) if given.get("clone") else None
@@ -98,8 +98,8 @@ def offer(form: RunForm, original: Run | None) -> dict[str, Any]:
     }
 
 
-def context(request: HttpRequest, run: Run) -> dict[str, Any]:
-    actor = request.actor  # type: ignore[attr-defined]
+def context(request: SignedIn, run: Run) -> dict[str, Any]:
+    actor = request.actor
     return {
         "run": run,
         "standing": Standing(run),
@@ -121,54 +121,54 @@ def last_log(run: Run, most: int = 8) -> list[dict[str, Any]]:
 
 
 @login_required
-def page(request: HttpRequest, pk: UUID) -> HttpResponse:
-    return render(request, "runs/page.html", context(request, find(request.actor, living(), pk, READ)))  # type: ignore[attr-defined]
+def page(request: SignedIn, pk: UUID) -> HttpResponse:
+    return render(request, "runs/page.html", context(request, find(request.actor, living(), pk, READ)))
 
 
 @login_required
-def standing(request: HttpRequest, pk: UUID) -> HttpResponse:
+def standing(request: SignedIn, pk: UUID) -> HttpResponse:
     """The parts of the page that change with the run's state, to be swapped in."""
-    run = find(request.actor, living(), pk, READ)  # type: ignore[attr-defined]
+    run = find(request.actor, living(), pk, READ)
     return render(request, "runs/_standing.html", {**context(request, run), "is_swap": True})
 
 
 @login_required
 @require_POST
-def cancellation(request: HttpRequest, pk: UUID) -> HttpResponse:
-    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+def cancellation(request: SignedIn, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)
     run.cancel()
     return redirect("runs:page", pk)
 
 
 @login_required
 @require_POST
-def completion(request: HttpRequest, pk: UUID) -> HttpResponse:
+def completion(request: SignedIn, pk: UUID) -> HttpResponse:
     """Stop here and keep the best."""
-    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+    run = find(request.actor, living(), pk, WRITE)
     run.finish()
     return redirect("runs:page", pk)
 
 
 @login_required
 @require_POST
-def pause(request: HttpRequest, pk: UUID) -> HttpResponse:
-    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+def pause(request: SignedIn, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)
     run.pause()
     return redirect("runs:page", pk)
 
 
 @login_required
 @require_POST
-def resumption(request: HttpRequest, pk: UUID) -> HttpResponse:
-    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+def resumption(request: SignedIn, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)
     run.resume()
     return redirect("runs:page", pk)
 
 
 @login_required
 @require_POST
-def name(request: HttpRequest, pk: UUID) -> HttpResponse:
-    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+def name(request: SignedIn, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)
     try:
         run.rename(request.POST.get("name", ""))
     except SpecError as error:
@@ -178,8 +178,8 @@ def name(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def deletion(request: HttpRequest, pk: UUID) -> HttpResponse:
-    run = find(request.actor, living(), pk, WRITE)  # type: ignore[attr-defined]
+def deletion(request: SignedIn, pk: UUID) -> HttpResponse:
+    run = find(request.actor, living(), pk, WRITE)
     if run.delete():
         return redirect(f"/runs/?deleted={pk}")
     messages.error(request, _("Stop the run first, then delete it."))
@@ -188,7 +188,7 @@ def deletion(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def restoration(request: HttpRequest, pk: UUID) -> HttpResponse:
-    run = find(request.actor, Run.objects.exclude(deleted_at=None), pk, WRITE)  # type: ignore[attr-defined]
+def restoration(request: SignedIn, pk: UUID) -> HttpResponse:
+    run = find(request.actor, Run.objects.exclude(deleted_at=None), pk, WRITE)
     run.restore()
     return redirect("runs:page", pk)

@@ -6,20 +6,20 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 
-from webapp.people.access import Actor
+from webapp.people.access import Actor, SignedIn
 from webapp.work.models import Claimable, Worker
 
 KINDS = ("train", "data", "serve")
 
 
 @login_required
-def workers(request: HttpRequest) -> HttpResponse:
+def workers(request: SignedIn) -> HttpResponse:
     listed = list(Worker.objects.order_by("kind", "host", "-started_at"))
     heard = set(Worker.listening().values_list("pk", flat=True))
-    doing = work_in_hand(request.actor)  # type: ignore[attr-defined]
+    doing = work_in_hand(request.actor)
     rows = [{"worker": w, "is_heard": w.pk in heard or w.draining, "doing": doing.get(w.pk)} for w in listed]
     missing = [kind for kind in KINDS if kind not in {w.kind for w in listed if w.pk in heard}]
     return render(request, "work/list.html", {"rows": rows, "missing": missing})
