@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
 from django.utils.translation import gettext as _
@@ -70,7 +71,7 @@ def find(actor: Actor, things: QuerySet[Any] | type[Model], pk: Any, act: str = 
     query = things._default_manager.all() if isinstance(things, type) else things
     try:
         thing = query.visible_to(actor).filter(pk=pk).first()  # type: ignore[union-attr]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, ValidationError):  # no key at all
         thing = None
     if thing is None:
         raise Http404
