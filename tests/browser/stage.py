@@ -19,7 +19,16 @@ class Stage:
 
     def __init__(self):
         self.pages, self.messages, self.afters, self.sockets = {}, [], [], set()
-        self.state = {"type": "state", "state": "running", "reason": "", "position": None, "step": 0, "steps": 1000}
+        self.state = {
+            "type": "state",
+            "state": "running",
+            "desired": "run",
+            "reason": "",
+            "progress": {},
+            "position": None,
+            "step": 0,
+            "steps": 1000,
+        }
         self.blocked = False
         self.started = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self.run()), daemon=True)

@@ -307,6 +307,20 @@ def test_the_place_of_the_curve_says_why_nothing_is_there_yet(stage, follow, tea
     assert tab.get_by_text("Step 10 of 100").is_visible()
 
 
+def test_a_quick_run_shows_its_caching_as_it_goes(stage, follow, team, alice):
+    run = made.run(team, alice, state="starting", method="quick")
+    stage.state |= {"state": "starting", "steps": 0}
+    tab = follow(run)
+    run.progress = {"what": "caching", "done": 100, "total": 800}
+    run.save()
+    follow(run)
+    stage.become(progress=run.progress)
+    tab.get_by_text("100 of 800 rows").wait_for()
+    stage.become(progress={"what": "caching", "done": 640, "total": 800})
+    tab.get_by_text("640 of 800 rows").wait_for()
+    assert tab.evaluate("document.querySelector('progress[data-bar=caching]').value") == 640
+
+
 def test_when_the_run_ends_the_score_and_try_it_appear_without_a_reload(stage, follow, team, alice, running):
     tab = follow(running)
     stage.say(points(1, 75))
