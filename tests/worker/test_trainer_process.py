@@ -17,6 +17,7 @@ from worker.spec import Exit
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER = [sys.executable, "-m", "worker.trainer"]
+PATIENCE_S = 60  # a trainer runs at low priority, and this machine may be busy
 LONG = {"epochs": 100, "checkpoint_s": 1}
 
 
@@ -47,7 +48,10 @@ def start(tmp_path):
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
 
 
 def messages_until(process, kind):
@@ -72,7 +76,7 @@ def test_a_warm_spare_takes_a_spec_pauses_on_wish_and_says_so(start, tmp_path, b
     messages_until(process, "point")
     tell(process, wish="pause")
     stopped = messages_until(process, "stopped")
-    assert process.wait(20) == Exit.STOPPED
+    assert process.wait(PATIENCE_S) == Exit.STOPPED
     assert list((tmp_path / "run" / "1" / "checkpoints").glob(f"{stopped['step']}/manifest.json"))
 
 
@@ -98,14 +102,14 @@ def test_the_end_of_its_input_ends_it_at_once(start, tmp_path, base, data):
     process = start(toys.spec_for(tmp_path, base, data, settings=LONG))
     messages_until(process, "point")
     process.stdin.close()
-    assert process.wait(10) == Exit.STOPPED
+    assert process.wait(PATIENCE_S) == Exit.STOPPED
 
 
 def test_it_stops_by_itself_when_nobody_renews_the_lease(start, tmp_path, base, data):
     process = start(toys.spec_for(tmp_path, base, data, settings=LONG, lease_s=30))
     messages_until(process, "point")
     tell(process, renew=0.2)
-    assert process.wait(20) == Exit.STOPPED
+    assert process.wait(PATIENCE_S) == Exit.STOPPED
 
 
 def test_sigterm_leaves_a_checkpoint_and_one_exit_status(start, tmp_path, base, data):
@@ -114,7 +118,7 @@ def test_sigterm_leaves_a_checkpoint_and_one_exit_status(start, tmp_path, base, 
     for _again in range(5):
         process.send_signal(signal.SIGTERM)
     assert messages_until(process, "stopped")["wish"] == "pause"
-    assert process.wait(20) == Exit.STOPPED
+    assert process.wait(PATIENCE_S) == Exit.STOPPED
 
 
 def test_it_goes_away_when_its_supervisor_is_killed(tmp_path, base, data):
@@ -128,7 +132,7 @@ def test_it_goes_away_when_its_supervisor_is_killed(tmp_path, base, data):
         assert any('"point"' in line for line in iter(supervisor.stdout.readline, ""))
         supervisor.kill()
         supervisor.wait()
-        gone, _alive = psutil.wait_procs([trainer], timeout=10)
+        gone, _alive = psutil.wait_procs([trainer], timeout=PATIENCE_S)
         assert gone or trainer.status() == psutil.STATUS_ZOMBIE
     finally:
         supervisor.kill()
@@ -146,14 +150,14 @@ def test_a_hostile_base_model_is_refused_with_its_own_status(start, tmp_path, da
         (base / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "evil.Evil"}}))
     process = start(toys.spec_for(tmp_path, base, data))
     said = [json.loads(line) for line in process.stdout]
-    assert process.wait(30) == Exit.UNSAFE_MODEL
+    assert process.wait(PATIENCE_S) == Exit.UNSAFE_MODEL
     assert said[-1]["kind"] == "failed" and said[-1]["text"] and said[-1]["remedy"]
 
 
 def test_a_setting_out_of_range_and_a_torn_spec_end_with_a_sentence(start, tmp_path, base, data):
     process = start(toys.spec_for(tmp_path, base, data, settings={"epochs": 0}))
     failed = json.loads(process.stdout.readline())
-    assert process.wait(30) == Exit.USER_DATA
+    assert process.wait(PATIENCE_S) == Exit.USER_DATA
     assert failed["code"] == "setting:epochs" and "Epochs" in failed["text"]
 
 
