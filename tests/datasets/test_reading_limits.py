@@ -228,3 +228,11 @@ def test_a_quote_that_never_closes_costs_its_line_even_in_a_large_file(tmp_path)
     report = reading(path, tmp_path / "out")
     assert (report["rows_read"], report["counts"]) == (29_999, {"unclosed_quote": 1})
     assert report["problems"][0]["row"] == 20_001
+
+
+def test_a_table_full_of_broken_quotes_is_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(csv_text(reviews(1_000)) + '"this one never closes,neutral\n' * 11_000)
+    with pytest.raises(ReadingError, match="broken quotation marks") as error:
+        reading(path, tmp_path / "out")
+    assert error.value.row > 10_000

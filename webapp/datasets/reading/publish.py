@@ -43,7 +43,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     labels = dict(good.group_by("label").len().sort("label").iter_rows()) if findings_of.label_role(task) else {}
     refuse(task.dataset_problems(good.height, labels, {}))
     part, findings = splits_of.assign(good, int(job.get("seed", 13)), list(job.get("shares") or (0.8, 0.1, 0.1)))
-    sizes = Counter(part.to_list())
+    sizes = dict(part.value_counts().iter_rows())
     splits = {name: sizes.get(name, 0) for name in PARTS}
     found = task.dataset_problems(good.height, labels, splits)
     refuse(found)
