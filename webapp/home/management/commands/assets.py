@@ -37,7 +37,7 @@ UNWANTED = ["package.json", "package-lock.json", "redoc*"]  # never asked for by
 
 class Command(BaseCommand):
     help = "Fetches the browser libraries and collects the static files."
-    requires_system_checks: Sequence[str] = ()
+    requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--node-modules", type=Path, help="a folder that npm ci has already filled")

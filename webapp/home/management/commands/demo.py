@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ START_S, READING_S, TRAINING_S = 120, 120, 600  # how long each part may take on
 
 class Command(BaseCommand):
     help = "Uploads the sample reviews, fine-tunes, shows loss and metrics, asks three questions, stops. Exit 0 only if all of it happened."
-    requires_system_checks: Sequence[str] = ()
+    requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--method", help="recipe: full, quick or lora; without it the product's default")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from socket import gethostname
 from typing import Any
@@ -16,7 +15,7 @@ from webapp import stack
 
 class Command(BaseCommand):
     help = "Starts Redis, web and workers, prints the address and a sign-in link, and stops all of it on Ctrl-C."
-    requires_system_checks: Sequence[str] = ()
+    requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--prepare", action="store_true", help="only bring tables, pages and the first account up to date")
