@@ -106,7 +106,7 @@ def test_the_end_of_its_input_ends_it_at_once(start, tmp_path, base, data):
 
 
 def test_it_stops_by_itself_when_nobody_renews_the_lease(start, tmp_path, base, data):
-    process = start(toys.spec_for(tmp_path, base, data, settings=LONG, lease_s=30))
+    process = start(toys.spec_for(tmp_path, base, data, settings=LONG, lease_s=600))
     messages_until(process, "point")
     tell(process, renew=0.2)
     assert process.wait(PATIENCE_S) == Exit.STOPPED

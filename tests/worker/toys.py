@@ -150,7 +150,7 @@ def spec_for(tmp_path, base, data, method="full", name="run", **more):
         "checkpoint_s": 1000,
         **more.pop("settings", {}),
     }
-    values = {"fence": 1, "labels": ("negative", "positive"), "threads": 1, "device": "cpu", **more}
+    values = {"fence": 1, "labels": ("negative", "positive"), "threads": 1, "device": "cpu", "lease_s": 600, **more}
     return RunSpec(
         run=name,
         task="classification",
