@@ -1,18 +1,18 @@
 """The state machine under every mischief that Hypothesis thinks of: rings lost and doubled, workers that die, freeze and
 come back, wishes at any moment. The world here is a dictionary; the same functions drive SQL."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, precondition, rule
 
 from webapp.runs import states
 from webapp.runs.states import Ending, Row
 from worker.spec import Exit, Wish
 
-WISHES = st.sampled_from([Wish.PAUSE, Wish.FINISH, Wish.CANCEL])
+WISHES = st.sampled_from([Wish.PAUSE, Wish.FINISH, Wish.PAUSE, Wish.FINISH, Wish.CANCEL])
 CRASHES = st.sampled_from(["crash", "stalled", "start_timeout", "out_of_memory", "disk_full"])
 
 
@@ -24,8 +24,6 @@ class Holder:
     step: int
     started_from: int
     is_ready: bool = False
-    lease_ran_out: bool = False
-    points: list = field(default_factory=list)
 
 
 class World(RuleBasedStateMachine):
@@ -62,52 +60,53 @@ class World(RuleBasedStateMachine):
         claims = [self.apply(states.claim(self.row)) for _ in range(times)]
         assert sum(claims) <= 1
         if not any(claims):
-            return None
+            return multiple()
         fence = self.row.fence
-        assert all(outcome for f, outcome in self.attempts.items() if f != fence)
+        assert all(fence > earlier for earlier in self.attempts), "a fence must be new"
         self.attempts[fence] = None
         self.current = Holder(fence, self.checkpoint, self.checkpoint)
         return self.current
 
     @rule(holder=holders)
     def begin(self, holder):
-        if holder and not holder.is_ready and self.apply(states.ready(self.row, holder.fence)):
+        if not holder.is_ready and self.apply(states.ready(self.row, holder.fence)):
+            assert holder is self.current
             holder.is_ready = True
             self.resumed[holder.fence] = holder.started_from
 
     @rule(holder=holders, steps=st.integers(1, 4))
     def train(self, holder, steps):
         """Also a zombie trains on: what it writes must not count."""
-        if not holder or not holder.is_ready:
+        if not holder.is_ready:
             return
         for _ in range(min(steps, self.STEPS - holder.step)):
             holder.step += 1
             if states.held(self.row, holder.fence):
+                assert holder is self.current, "a zombie wrote"
                 self.curve.append((holder.fence, holder.step))
 
     @rule(holder=holders)
     def save(self, holder):
-        if holder and holder.is_ready and self.apply(states.saved(self.row, holder.fence)):
-            assert holder.fence == max(self.attempts)
+        if holder.is_ready and self.apply(states.saved(self.row, holder.fence)):
+            assert holder is self.current
             self.checkpoint = holder.step
 
     @rule(holder=holders)
     def finish(self, holder):
-        if not holder or holder.step < self.STEPS:
+        if holder.step < self.STEPS:
             return
         if self.apply(states.finalize(self.row, holder.fence)) and self.apply(states.succeed(self.row, holder.fence)):
             self.results.append(holder.fence)
 
     @rule(holder=consumes(holders), kind=CRASHES)
     def crash(self, holder, kind):
-        if holder:
-            self.apply(states.end(self.row, holder.fence, Ending(kind, "It broke.", progressed=self.checkpoint > holder.started_from)))
+        ended = states.end(self.row, holder.fence, Ending(kind, "It broke.", progressed=self.checkpoint > holder.started_from))
+        assert not self.apply(ended) or holder is self.current
 
     @rule(holder=consumes(holders))
     def leave(self, holder):
         """Obeys the wish, or its worker is drained."""
-        if holder:
-            self.apply(states.end(self.row, holder.fence, Ending("stopped")))
+        assert not self.apply(states.end(self.row, holder.fence, Ending("stopped"))) or holder is self.current
 
     @precondition(lambda self: self.row.state in states.LEASED)
     @rule()
