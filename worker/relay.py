@@ -148,16 +148,17 @@ class Relay:
 
     def read(self) -> None:
         room = AT_ONCE - len(self.held)
-        found = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=room, block=BLOCK_MS)
+        found: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=room, block=BLOCK_MS)
         for _stream, entries in found or []:
             self.take(entries)
 
     def reclaim(self) -> None:
         """Take over what a dead relay left, and touch what this one holds so that nobody takes it."""
-        if entries := [entry for entry, _came in list(self.held.values())]:
+        entries: list[Any] = [entry for entry, _came in list(self.held.values())]
+        if entries:
             self.redis.xclaim(STREAM, GROUP, self.name, 0, entries, justid=True)
         if room := AT_ONCE - len(self.held):
-            claimed = self.redis.xautoclaim(STREAM, GROUP, self.name, IDLE_MS, count=room)
+            claimed: Any = self.redis.xautoclaim(STREAM, GROUP, self.name, IDLE_MS, count=room)
             self.take([(entry, fields) for entry, fields in claimed[1] if entry])  # Redis 6 gives nothing for deleted entries
 
     def take(self, entries: list[tuple[str, dict[str, str]]]) -> None:
@@ -192,8 +193,11 @@ class Relay:
         self.scribe.join(5)
         if self.worker:
             self.guarded(self.worker.leave)
-        if not self.held:
-            self.guarded(lambda: self.redis.xgroup_delconsumer(STREAM, GROUP, self.name))
+        self.guarded(self.sign_off)
+
+    def sign_off(self) -> None:
+        if not self.held:  # what a consumer holds would go with it
+            self.redis.xgroup_delconsumer(STREAM, GROUP, self.name)
 
     # --- the thread that hears ---
     def hear(self, message: dict[str, Any]) -> None:
@@ -235,7 +239,10 @@ class Relay:
                 connection.close()
 
     def forget(self, entry: str) -> None:
-        self.redis.pipeline().xack(STREAM, GROUP, entry).xdel(STREAM, entry).execute()
+        pipe = self.redis.pipeline()
+        pipe.xack(STREAM, GROUP, entry)
+        pipe.xdel(STREAM, entry)
+        pipe.execute()
 
 
 def is_uuid(text: str) -> bool:

@@ -74,11 +74,16 @@ def serves():
     return Worker.listening().filter(kind="serve").exists()
 
 
+RELAYS = []  # one for all test modules that import these fixtures: two would take each other's questions
+
+
 @pytest.fixture(scope="session")
 def one_relay(django_db_setup):
-    found = [Relay()]
-    yield found
-    found[0].end()
+    if not RELAYS:
+        RELAYS.append(Relay())
+    yield RELAYS
+    if RELAYS[0].process.poll() is None:
+        RELAYS[0].end()
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
 
 from webapp.api.door import Body, Problem, page
 from webapp.catalog.models import ModelVersion
 from webapp.catalog.packing import as_zip
-from webapp.people.access import WRITE, find
+from webapp.people.access import WRITE, SignedIn, find
 from webapp.playground.models import Busy, NoAnswer, NotAnswering, Prediction, Unserved, is_last
 
 router = Router()
@@ -39,7 +39,7 @@ class Question(Body):
 
 @router.get("/models", summary="Models that can be tried or fine-tuned")
 def models(
-    request: HttpRequest, trainable: bool | None = None, task: str | None = None, after: str | None = None, limit: int = 50
+    request: SignedIn, trainable: bool | None = None, task: str | None = None, after: str | None = None, limit: int = 50
 ) -> dict[str, Any]:
     found = ModelVersion.objects.visible_to(request.actor).present().listed()
     if trainable is not None:
@@ -50,7 +50,7 @@ def models(
 
 
 @router.post("/models", response={201: dict[str, Any]}, summary="Add a model of the hub, or of a folder")
-def add(request: HttpRequest, payload: NewModel) -> tuple[int, dict[str, Any]]:
+def add(request: SignedIn, payload: NewModel) -> tuple[int, dict[str, Any]]:
     if bool(payload.hub) == bool(payload.folder):
         raise Problem(
             422, _("Unprocessable"), _("Name either a model of the hub or a folder."), [{"field": "hub", "message": _("hub or folder")}]
@@ -62,23 +62,24 @@ def add(request: HttpRequest, payload: NewModel) -> tuple[int, dict[str, Any]]:
 
 
 @router.get("/models/{uuid:pk}", summary="One model")
-def model(request: HttpRequest, pk: UUID) -> dict[str, Any]:
-    return find(request.actor, ModelVersion.objects.present().listed(), pk).facts()
+def model(request: SignedIn, pk: UUID) -> dict[str, Any]:
+    found: ModelVersion = find(request.actor, ModelVersion.objects.present().listed(), pk)
+    return found.facts()
 
 
 @router.delete("/models/{uuid:pk}", response={204: None}, summary="Delete a model; it can be restored on its page")
-def delete(request: HttpRequest, pk: UUID) -> tuple[int, None]:
+def delete(request: SignedIn, pk: UUID) -> tuple[int, None]:
     find(request.actor, ModelVersion.objects.present(), pk, WRITE).delete_softly()
     return 204, None
 
 
 @router.get("/models/{uuid:pk}/download", summary="Weights, tokenizer, configuration and card as a zip file")
-def download(request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
+def download(request: SignedIn, pk: UUID) -> StreamingHttpResponse:
     return as_zip(ready(find(request.actor, ModelVersion.objects.present(), pk)))
 
 
 @router.post("/models/{uuid:pk}/predictions", response=dict[str, Any], summary="Ask a model; Accept: text/event-stream streams what comes")
-async def predict(request: HttpRequest, pk: UUID, payload: Question) -> dict[str, Any] | HttpResponse:
+async def predict(request: SignedIn, pk: UUID, payload: Question) -> dict[str, Any] | StreamingHttpResponse:
     prediction = await sync_to_async(ask)(request, pk, payload)
     if "text/event-stream" in request.headers.get("Accept", ""):
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -92,7 +93,7 @@ async def predict(request: HttpRequest, pk: UUID, payload: Question) -> dict[str
     return answer(prediction, frame)
 
 
-def ask(request: HttpRequest, pk: UUID, payload: Question) -> Prediction:
+def ask(request: SignedIn, pk: UUID, payload: Question) -> Prediction:
     model = find(request.actor, ModelVersion.objects.present().select_related("parent"), pk)
     try:
         return Prediction.ask(request.actor, model, payload.inputs, payload.parameters, payload.untuned)

@@ -93,7 +93,7 @@ def fetch(name: str, folder: Path, on_progress: Any) -> tuple[str, dict[str, Any
         log.warning("could not fetch %s: %r", name, error)
         return cached(name, folder)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
-    return commit, facts_of(folder, info.card_data.to_dict() if info.card_data else {})
+    return commit, facts_of(folder, dict(vars(info.card_data)) if info.card_data else {})
 
 
 def cached(name: str, folder: Path) -> tuple[str, dict[str, Any]]:

@@ -152,10 +152,16 @@ class ModelVersion(models.Model):
             facts = fields_of(look(folder))
         except Unusable as refusal:
             raise SpecError("folder", str(refusal)) from None
-        facts |= {"name": folder.name[:200], "created_by": actor.user, "source": str(folder)[:500]}
-        return cls.objects.get_or_create(team_id=actor.team_id, kind=cls.Kind.FOLDER, folder=str(folder), deleted_at=None, defaults=facts)[
-            0
-        ]
+        mine: Any = cls.objects.filter(team=actor.team_id, kind=cls.Kind.FOLDER, deleted_at=None)
+        facts |= {
+            "team_id": actor.team_id,
+            "kind": cls.Kind.FOLDER,
+            "name": folder.name[:200],
+            "created_by": actor.user,
+            "source": str(folder)[:500],
+        }
+        model: ModelVersion = mine.get_or_create(folder=str(folder), defaults=facts)[0]
+        return model
 
     @classmethod
     def add_hub(cls, actor: Actor, name: str) -> ModelVersion:
@@ -166,7 +172,8 @@ class ModelVersion(models.Model):
             raise SpecError("hub", _("A model of the hub is called organisation/name, for example google-bert/bert-base-uncased."))
         wanted = Q(source=name) | Q(source__startswith=f"{name}@")
         here = cls.objects.present().filter(wanted, team=actor.team_id, kind=cls.Kind.HUB)
-        if found := here.exclude(state=cls.State.FAILED).first():
+        found: ModelVersion | None = here.exclude(state=cls.State.FAILED).first()
+        if found:
             return found
         with transaction.atomic():
             model = cls(team_id=actor.team_id, created_by=actor.user, name=name.split("/")[-1], kind=cls.Kind.HUB, source=name)

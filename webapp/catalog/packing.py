@@ -45,7 +45,7 @@ def files(folder: Path) -> list[Path]:
 def zipped(folder: Path, top: str) -> Iterator[bytes]:
     """The bytes of a zip of `folder`, stored as they are (weights do not shrink), below a folder called `top`."""
     outlet = Outlet()
-    with zipfile.ZipFile(outlet, "w", zipfile.ZIP_STORED) as pack:  # type: ignore[arg-type]
+    with zipfile.ZipFile(outlet, "w", zipfile.ZIP_STORED) as pack:  # type: ignore[call-overload]
         for path in files(folder):
             entry = zipfile.ZipInfo(f"{top}/{path.relative_to(folder).as_posix()}", date_time=(2026, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16

@@ -5,29 +5,29 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from webapp.catalog.models import ModelVersion, offered_folders
 from webapp.catalog.packing import as_zip
-from webapp.people.access import WRITE, find
+from webapp.people.access import WRITE, SignedIn, find
 from worker.spec import SpecError
 
 PAGE = 50
 
 
 @login_required
-def models(request: HttpRequest) -> HttpResponse:
+def models(request: SignedIn) -> HttpResponse:
     """The list; a POST adds a model of the hub or of a folder."""
     if request.method == "POST":
         return add(request)
     return listing(request)
 
 
-def add(request: HttpRequest) -> HttpResponse:
-    actor, given = request.actor, request.POST  # type: ignore[attr-defined]
+def add(request: SignedIn) -> HttpResponse:
+    actor, given = request.actor, request.POST
     try:
         model = (
             ModelVersion.add_folder(actor, given["folder"]) if given.get("folder") else ModelVersion.add_hub(actor, given.get("hub", ""))
@@ -37,8 +37,8 @@ def add(request: HttpRequest) -> HttpResponse:
     return redirect("catalog:page", model.pk)
 
 
-def listing(request: HttpRequest, errors: dict[str, str] | None = None, status: int = 200) -> HttpResponse:
-    actor = request.actor  # type: ignore[attr-defined]
+def listing(request: SignedIn, errors: dict[str, str] | None = None, status: int = 200) -> HttpResponse:
+    actor = request.actor
     present = ModelVersion.objects.visible_to(actor).present().listed()
     mine = present.exclude(task="").order_by("-pk")
     if before := request.GET.get("before"):
@@ -59,8 +59,8 @@ def listing(request: HttpRequest, errors: dict[str, str] | None = None, status: 
 
 
 @login_required
-def page(request: HttpRequest, pk: UUID) -> HttpResponse:
-    actor = request.actor  # type: ignore[attr-defined]
+def page(request: SignedIn, pk: UUID) -> HttpResponse:
+    actor = request.actor
     model = find(actor, ModelVersion.objects.listed(), pk)
     content = {
         "model": model,
@@ -72,9 +72,9 @@ def page(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @login_required
-def standing(request: HttpRequest, pk: UUID) -> HttpResponse:
+def standing(request: SignedIn, pk: UUID) -> HttpResponse:
     """How far a model is that is being fetched: a fragment that asks again until it is there."""
-    model = find(request.actor, ModelVersion.objects.listed(), pk)  # type: ignore[attr-defined]
+    model = find(request.actor, ModelVersion.objects.listed(), pk)
     response = render(request, "catalog/_standing.html", {"model": model})
     if model.state != ModelVersion.State.FETCHING:
         response["HX-Refresh"] = "true"
@@ -83,29 +83,29 @@ def standing(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def fetching(request: HttpRequest, pk: UUID) -> HttpResponse:
+def fetching(request: SignedIn, pk: UUID) -> HttpResponse:
     """Try again."""
-    find(request.actor, ModelVersion.objects.present(), pk, WRITE).fetch_again()  # type: ignore[attr-defined]
+    find(request.actor, ModelVersion.objects.present(), pk, WRITE).fetch_again()
     return redirect("catalog:page", pk)
 
 
 @login_required
 @require_POST
-def deletion(request: HttpRequest, pk: UUID) -> HttpResponse:
-    find(request.actor, ModelVersion.objects.present(), pk, WRITE).delete_softly()  # type: ignore[attr-defined]
+def deletion(request: SignedIn, pk: UUID) -> HttpResponse:
+    find(request.actor, ModelVersion.objects.present(), pk, WRITE).delete_softly()
     return redirect(f"{reverse('catalog:list')}?deleted={pk}")
 
 
 @login_required
 @require_POST
-def restoration(request: HttpRequest, pk: UUID) -> HttpResponse:
-    find(request.actor, ModelVersion, pk, WRITE).restore()  # type: ignore[attr-defined]
+def restoration(request: SignedIn, pk: UUID) -> HttpResponse:
+    find(request.actor, ModelVersion, pk, WRITE).restore()
     return redirect("catalog:page", pk)
 
 
 @login_required
-def download(request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
-    model = find(request.actor, ModelVersion.objects.present(), pk)  # type: ignore[attr-defined]
+def download(request: SignedIn, pk: UUID) -> StreamingHttpResponse:
+    model = find(request.actor, ModelVersion.objects.present(), pk)
     if model.state != ModelVersion.State.READY:
         raise Http404
     return as_zip(model)

@@ -31,4 +31,5 @@ def join(prediction: UUID) -> None:
 
 def said(stream: str) -> list[dict[str, Any]]:
     """The frames that `stream` still holds, oldest first."""
-    return [json.loads(fields["frame"]) for _id, fields in line().xrange(stream) if "frame" in fields]
+    entries: Any = line().xrange(stream)
+    return [json.loads(fields["frame"]) for _id, fields in entries if "frame" in fields]

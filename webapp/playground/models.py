@@ -78,7 +78,7 @@ class Prediction(TeamScoped):
         cls, actor: Actor, model: ModelVersion, inputs: Any, parameters: dict[str, Any] | None = None, untuned: bool = False
     ) -> Prediction:
         """Put a question into the line. Raises SpecError, NotAnswering, Busy or Unserved, each with a sentence."""
-        team = model.team_id or actor.team_id
+        team: Any = model.team_id or actor.team_id
         actor.require(READ, team)
         if not model.is_answering:
             raise NotAnswering(why_silent(model))

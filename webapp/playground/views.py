@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 
 from webapp.catalog.models import ModelVersion
-from webapp.people.access import find
+from webapp.people.access import SignedIn, find
 from webapp.playground.models import Prediction, why_silent
 from worker.nlp import TASKS
 
@@ -18,8 +18,8 @@ MOST_MODELS = 200  # in the picker, newest first
 
 
 @login_required
-def page(request: HttpRequest) -> HttpResponse:
-    actor = request.actor  # type: ignore[attr-defined]
+def page(request: SignedIn) -> HttpResponse:
+    actor = request.actor
     answering = ModelVersion.objects.visible_to(actor).answering()
     chosen = find(actor, answering.select_related("parent", "run"), request.GET["model"]) if request.GET.get("model") else None
     slug = chosen.task if chosen else request.GET.get("task", "")
@@ -31,21 +31,21 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-def panel(request: HttpRequest, pk: UUID) -> HttpResponse:
+def panel(request: SignedIn, pk: UUID) -> HttpResponse:
     """ "Try it": a fragment that the pages of runs and models fetch."""
-    model = find(request.actor, ModelVersion.objects.select_related("parent"), pk)  # type: ignore[attr-defined]
+    model = find(request.actor, ModelVersion.objects.select_related("parent"), pk)
     return render(request, "playground/_try.html", drawn(request, model))
 
 
 @login_required
-def history(request: HttpRequest, pk: UUID) -> HttpResponse:
+def history(request: SignedIn, pk: UUID) -> HttpResponse:
     """What this person asked the model lately: a fragment."""
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     model = find(actor, ModelVersion, pk)
     return render(request, "playground/_history.html", {"model": model, "predictions": Prediction.recent(actor, model)})
 
 
-def drawn(request: HttpRequest, model: ModelVersion) -> dict[str, Any]:
+def drawn(request: SignedIn, model: ModelVersion) -> dict[str, Any]:
     """What the panel needs; the form is built from what the task says about its inputs."""
     if not model.is_answering:
         return {"model": model, "silence": why_silent(model)}
