@@ -98,12 +98,17 @@ def test_a_dataset_that_cannot_work_says_so_with_a_remedy(labels, code, level):
 
 def test_a_balanced_dataset_has_no_problem_and_needs_no_advice():
     assert TASK.dataset_problems(200, {"a": 100, "b": 100}, {"train": 160, "validation": 40}) == []
-    assert TASK.advice({"a": 100, "b": 100}) == {}
+    assert TASK.advice({"a": 1000, "b": 1000}) == {}
 
 
 def test_unbalanced_labels_get_class_weights_with_the_reason():
     value, reason = TASK.advice({"a": 100, "b": 10})["class_weights"]
     assert value == "balanced" and "10 times" in reason
+
+
+def test_few_rows_get_more_epochs_with_the_reason():
+    epochs, reason = TASK.advice({"a": 300, "b": 300})["epochs"]
+    assert epochs == 10 and "600 rows" in reason
 
 
 def test_baselines_are_what_scikit_learn_says(tmp_path):

@@ -125,10 +125,13 @@ class Classification:
 
     def advice(self, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
         most, least = max(labels.values(), default=0), min(labels.values(), default=0)
+        rows, found = sum(labels.values()), dict[str, tuple[Any, str]]()
         if least and most >= 5 * least:
             reason = f"The commonest label has {most / least:.0f} times as many rows as the rarest."
-            return {"class_weights": ("balanced", reason)}
-        return {}
+            found["class_weights"] = ("balanced", reason)
+        if 0 < rows < 2000:
+            found["epochs"] = (min(20, 6000 // rows), f"There are only {rows:,} rows: the model must see them more often.")
+        return found
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
         def columns(frame: Any) -> tuple[list[str], list[str]]:

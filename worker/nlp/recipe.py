@@ -16,6 +16,7 @@ TRAINING: tuple[Setting, ...] = (
         1,
         100,
         advanced=False,
+        defaults={"quick": 2},
     ),
     Setting(
         "learning_rate",
