@@ -252,7 +252,7 @@ class WorkItem(Claimable):
         return item
 
     @classmethod
-    def open_to(cls, worker: Worker) -> models.QuerySet[Any]:
+    def open_to(cls, worker: Worker) -> Any:
         return super().open_to(worker) if queue.DATA in worker.queues else cls.objects.none()
 
     def succeed(self) -> bool:

@@ -291,7 +291,7 @@ class Run(TeamScoped, Claimable):
         return columns
 
     @classmethod
-    def open_to(cls, worker: Worker) -> models.QuerySet[Any]:
+    def open_to(cls, worker: Worker) -> Any:
         runs = super().open_to(worker).filter(deleted_at=None, desired__in=(Wish.RUN, Wish.FINISH))
         if queue.TRAIN_GPU in worker.queues:
             return runs
