@@ -51,6 +51,23 @@ def test_filters_give_exactly_the_rows_that_match(version, wanted, matches):
         assert {row["split"] for row in found} <= {"validation"}
 
 
+def test_a_column_that_is_called_like_a_role_does_not_hide_the_role(alice, signed_in):
+    version = version_of(alice, 3, x_text=pl.Series(["old 1", "old 2", "old 3"]))
+    values = page_of(version, Wanted()).rows[0]["values"]
+    assert (values["text"], values["x_text"], values["product"]) == ("The battery number 0", "old 1", "battery")
+    address = f"/datasets/{version.dataset_id}/versions/1/rows"
+    table = list(csv.DictReader(io.StringIO(streamed(signed_in(alice).get(f"{address}.csv")))))
+    assert (table[0]["text"], table[0]["x_text"]) == ("The battery number 0", "old 1")
+
+
+def test_columns_may_be_called_like_the_words_of_templates(alice, signed_in):
+    version = version_of(alice, 3, x_items=pl.lit("an item"), x_values=pl.lit("a value"))
+    address = f"/datasets/{version.dataset_id}/versions/1/"
+    for page in (f"/datasets/{version.dataset_id}/", f"{address}rows/0/"):
+        body = signed_in(alice).get(page).content.decode()
+        assert all(cell in body for cell in ("The battery number 0", "an item", "a value")), page
+
+
 def test_search_ignores_case_in_every_alphabet(alice):
     version = version_of(alice, 3, text=pl.Series(["Größe ÄNDERN", "Привет", "电池很好"]))
     assert [row["at"] for row in page_of(version, Wanted(q="größe ändern")).rows] == [0]

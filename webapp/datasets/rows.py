@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +62,7 @@ def windows(version: DatasetVersion, wanted: Wanted, at: int) -> Iterator[tuple[
     WINDOW, so that each row group is decoded once."""
     import polars as pl
 
-    table = pl.scan_parquet(version.path, row_index_name="_at")
+    table = pl.scan_parquet(version.path, row_index_name="_at", glob=False)  # a home may have brackets in its path
     schema = table.collect_schema()
     conditions = []
     if wanted.split:
@@ -81,13 +81,14 @@ def windows(version: DatasetVersion, wanted: Wanted, at: int) -> Iterator[tuple[
 
 
 def as_row(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:
-    values = {shown(name): value for name, value in row.items() if name not in ("_at", "_row", "_split")}
+    values = {shown(name, row): value for name, value in row.items() if name not in ("_at", "_row", "_split")}
     return {"at": row["_at"], "row": row["_row"], "split": row["_split"], "values": values}
 
 
-def shown(column: str) -> str:
-    """A role goes by its name, another column of the file by the name that it had there."""
-    return column.removeprefix("x_")
+def shown(column: str, columns: Container[str]) -> str:
+    """A role goes by its name, another column of the file by the name that it had there, unless that is a role's."""
+    bare = column.removeprefix("x_")
+    return column if bare in columns else bare
 
 
 async def as_csv(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[str]:
@@ -97,7 +98,7 @@ async def as_csv(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[str]:
         text = io.StringIO()
         writer = csv.writer(text)
         if is_first:
-            writer.writerow(["row", "split", *(defused(shown(name)) for name in frame.columns[3:])])
+            writer.writerow(["row", "split", *(defused(shown(name, frame.columns)) for name in frame.columns[3:])])
             is_first = False
         for row in frame.iter_rows():
             writer.writerow([row[1], row[2], *(defused(value) for value in row[3:])])

@@ -19,6 +19,12 @@ def count(number: Any) -> str:
 
 
 @register.filter
+def pairs(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    """For names that people chose: `values.items` in a template would be the column called "items"."""
+    return list(values.items())
+
+
+@register.filter
 def ago(moment: datetime) -> str:
     if now() - moment < timedelta(minutes=1):
         return _("just now")
