@@ -149,6 +149,23 @@ def test_checkpoints_hold_no_pickle(writer):
     assert {p.suffix for p in saved.path.iterdir()} == {".safetensors", ".json"}
 
 
+def test_the_best_state_outlives_the_checkpoint_that_a_run_went_on_from(writer):
+    spec, model, optimizer = writer
+    step(model, optimizer)
+    first = Checkpoints(spec, Control().still_mine)
+    first.save(model, optimizer, Progress(step=1, best=0.5, best_step=1))
+    best = model.weight.detach().clone()
+    step(model, optimizer)
+    came_from = first.save(model, optimizer, Progress(step=2, best=0.5, best_step=1)).path
+    again = Checkpoints(type(spec)(**{**spec.__dict__, "fence": 2, "resume": str(came_from)}), Control().still_mine)
+    again.resume(model, optimizer)
+    again.save(model, optimizer, Progress(step=3, best=0.5, best_step=1))
+    shutil.rmtree(came_from)  # as the supervisor does once newer ones are committed
+    again.save(model, optimizer, Progress(step=4, best=0.5, best_step=1))
+    again.put_best(model)
+    assert torch.equal(model.weight, best)
+
+
 def test_an_attempt_prunes_only_its_old_checkpoints_and_never_the_best(writer, monkeypatch):
     spec, model, optimizer = writer
     monkeypatch.setattr(checkpoints, "KEPT_S", -1)

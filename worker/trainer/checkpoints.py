@@ -157,16 +157,18 @@ class Checkpoints:
                 raise disk_full() from problem
             raise
         self.last_step, self.last_at = progress.step, time.monotonic()
-        self._prune()
+        self._prune(progress.best_step)
         return saved
 
     def _write(self, draft: Path, place: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Saved:
         os.mkdir(draft)
         save_file({n: t.cpu().contiguous() for n, t in learning(model).items()}, draft / "model.safetensors")
+        best = self.best
         if progress.best_step == progress.step and progress.best is not None:
-            self.best = place / "model.safetensors"
-        elif self.best is not None:
-            _link(self.best, draft / "best.safetensors")  # each checkpoint stands alone; a link costs nothing
+            best = place / "model.safetensors"
+        elif best is not None:
+            _link(best, draft / "best.safetensors")  # each checkpoint stands alone; a link costs nothing
+            best = place / "best.safetensors"  # the one it came from may be cleared away from now on
         numbers, tensors = _random_state()
         names = {id(p): n for n, p in model.named_parameters()}
         for parameter, moments in optimizer.state.items():
@@ -176,14 +178,15 @@ class Checkpoints:
         hash_, size = seal(draft, {"step": progress.step, **_identity(self.spec), "versions": {n: version(n) for n in LIBRARIES}})
         self.still_mine()
         os.rename(draft, place)
+        self.best = best
         sync(place.parent)
         return Saved(place, hash_, size)
 
-    def _prune(self) -> None:
+    def _prune(self, best_step: int) -> None:
         steps = sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdigit())
         for step in steps[:-KEPT]:
             old = self.folder / str(step)
-            if time.time() - old.stat().st_mtime > KEPT_S and (self.best is None or old not in self.best.parents):
+            if time.time() - old.stat().st_mtime > KEPT_S and step != best_step:
                 shutil.rmtree(old, ignore_errors=True)
 
     def resume(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, list[str]]:
