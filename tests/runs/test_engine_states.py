@@ -13,7 +13,7 @@ from webapp.runs.states import Ending, Row
 from worker.spec import Exit, Wish
 
 WISHES = st.sampled_from([Wish.PAUSE, Wish.FINISH, Wish.PAUSE, Wish.FINISH, Wish.CANCEL])
-CRASHES = st.sampled_from(["crash", "stalled", "start_timeout", "out_of_memory", "disk_full"])
+CRASHES = st.sampled_from(["crash", "stalled", "start_timeout", "out_of_memory", "disk_full", "damaged"])
 
 
 @dataclass
@@ -199,6 +199,7 @@ def test_the_wait_doubles_up_to_ten_minutes():
         (Exit.USER_DATA, "user_data"),
         (Exit.OUT_OF_MEMORY, "out_of_memory"),
         (Exit.STOPPED, "stopped"),
+        (Exit.DAMAGED, "damaged"),
         (1, "crash"),
         (-9, "crash"),
         (0, "crash"),

@@ -68,7 +68,11 @@ def main():
     fake = {"steps": 20, "step_s": 0.01, "every": 5, **spec["settings"].get("fake", {})}
     threading.Thread(target=listen, args=(fake.get("deaf"),), daemon=True).start()
     first = spec["fence"] == 1
-    step = json.loads((pathlib.Path(spec["resume"]) / "manifest.json").read_text())["step"] if spec["resume"] else 0
+    try:
+        step = json.loads((pathlib.Path(spec["resume"]) / "manifest.json").read_text())["step"] if spec["resume"] else 0
+    except FileNotFoundError:
+        say(kind="failed", code="checkpoint_damaged", text="A checkpoint is damaged.", remedy="The run goes on from the one before.")
+        return 46
     print("warming up", file=sys.stderr, flush=True)
     for done in range(fake.get("caching", 0)):
         say(kind="progress", what="caching", done=done + 1, total=fake["caching"])

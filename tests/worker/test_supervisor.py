@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -72,6 +73,27 @@ def test_memory_running_out_splits_the_batch_and_counts_no_attempt_as_fruitless(
 def test_a_full_disk_makes_the_run_wait(attended):
     run = attended(crash_at=2, crash_by=44)
     assert (run.state, run.reason_code, run.attempts_fruitless) == ("retry_wait", "disk_full", 0)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(attended):
+    run = attended(steps=20, every=5, crash_at=13, once=True)
+    assert run.last_checkpoint.step == 10
+    (Path(run.last_checkpoint.path) / "manifest.json").unlink()
+    run = attended(run)
+    assert (run.state, run.reason_code, run.attempts_fruitless, run.not_before) == ("retry_wait", "damaged", 0, None)
+    assert (run.last_checkpoint.step, run.checkpoints.get(step=10).state) == (5, "damaged")
+    run = attended(run)
+    assert run.state == "succeeded"
+    assert run.attempts.get(fence=3).resumed_step == 5
+    assert steps_of(run) == list(range(1, 21))
+
+
+def test_without_any_whole_checkpoint_the_run_begins_anew(attended):
+    run = attended(steps=20, every=10, crash_at=13, once=True)
+    (Path(run.last_checkpoint.path) / "manifest.json").unlink()
+    run = attended(attended(run))
+    assert run.state == "succeeded"
+    assert steps_of(run) == list(range(1, 21))
 
 
 def later(seconds, act):

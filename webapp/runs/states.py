@@ -57,7 +57,7 @@ class Change:
 class Ending:
     """How a trainer process ended, in the words of T9."""
 
-    kind: str  # stopped | user_data | out_of_memory | disk_full | unsafe_model | crash | stalled | start_timeout | lost
+    kind: str  # stopped | user_data | out_of_memory | disk_full | unsafe_model | damaged | crash | stalled | start_timeout | lost
     text: str = ""  # for people: the cause
     remedy: str = ""
     progressed: bool = False  # a checkpoint was committed in this attempt
@@ -121,8 +121,12 @@ def end(row: Row, fence: int, ending: Ending, base_delay_s: float = 10.0) -> Cha
         return Change(PAUSED, {"reason_code": "paused", "reason": ""}, outcome="paused")
     if ending.kind == "stopped":  # drained: the worker leaves, the run does not
         return Change(QUEUED, {"attempts_total": row.attempts_total - 1}, outcome="drained")
-    if ending.kind == "disk_full":
-        return Change(RETRY_WAIT, why, delay_s=DISK_DELAY_S, outcome="disk_full")
+    if ending.kind == "disk_full":  # not counted: it lasts until somebody makes room
+        return Change(RETRY_WAIT, {**why, "attempts_total": row.attempts_total - 1}, delay_s=DISK_DELAY_S, outcome="disk_full")
+    if (
+        ending.kind == "damaged" and row.attempts_total < MOST_ATTEMPTS
+    ):  # nothing was tried; each time there is one checkpoint less to go on from
+        return Change(RETRY_WAIT, why, outcome="damaged")
     if ending.kind == "out_of_memory":
         if row.oom_replans >= MOST_REPLANS:
             return Change(FAILED, why, outcome="out_of_memory")
@@ -172,11 +176,13 @@ def ending_of(status: int, stderr_tail: str = "", text: str = "", remedy: str = 
         Exit.OUT_OF_MEMORY: "out_of_memory",
         Exit.DISK_FULL: "disk_full",
         Exit.UNSAFE_MODEL: "unsafe_model",
+        Exit.DAMAGED: "damaged",
     }
     said = {
         "out_of_memory": ("The memory was not enough.", "Take a smaller batch, a shorter window or a smaller base model."),
         "disk_full": ("The disk is full.", "Free some space; the run goes on by itself."),
         "user_data": ("These rows or settings cannot be trained on.", "Look at the log below."),
+        "damaged": ("The last checkpoint was damaged.", "The run goes on from the one before."),
         "unsafe_model": ("The base model is not safe to load.", "Choose one with safetensors weights and no code of its own."),
     }
     kind = kinds.get(Exit(status), "crash") if status in {int(e) for e in Exit} else "crash"

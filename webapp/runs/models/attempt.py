@@ -159,9 +159,18 @@ class Attempt(models.Model):
         """T9, T13: the trainer is gone without a result. Raises Fenced."""
         with transaction.atomic():
             self._move(lambda row: states.end(row, self.fence, ending, settings.RETRY_BASE))
+            if ending.kind == "damaged":
+                self._fall_back()
             self._close(status)
         if self.run.state in states.WAITING:
             self.run.ring()
+
+    def _fall_back(self) -> None:
+        """Let the run go on from the checkpoint before the one that does not verify; from the beginning, if there is none."""
+        run = self.run
+        run.checkpoints.filter(pk=run.last_checkpoint_id).update(state="damaged", is_best=False)
+        run.last_checkpoint = run.checkpoints.filter(state="committed").order_by("-step", "-fence").first()
+        run.save(update_fields=["last_checkpoint"])
 
     def _close(self, status: int | None) -> None:
         values: dict[str, Any] = {"last_step": self.run.step, "ended_at": Now()}

@@ -18,7 +18,7 @@ class Checkpoint(models.Model):
     bytes = models.BigIntegerField(default=0)
     metric = models.FloatField(null=True)
     is_best = models.BooleanField(default=False)
-    state = models.CharField(max_length=10, default="committed")  # committed | deleting
+    state = models.CharField(max_length=10, default="committed")  # committed | deleting | damaged
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

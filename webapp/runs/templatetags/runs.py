@@ -41,6 +41,7 @@ OUTCOMES = {
     "out_of_memory": gettext_lazy("Out of memory; the batch was halved"),
     "user_data": gettext_lazy("The rows or settings cannot be trained on"),
     "unsafe_model": gettext_lazy("The base model is not safe to load"),
+    "damaged": gettext_lazy("The checkpoint was damaged; the run went on from the one before"),
     "stalled": gettext_lazy("The trainer hung and was stopped"),
     "start_timeout": gettext_lazy("The trainer did not start in time"),
     "lost": gettext_lazy("The worker was lost"),
