@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -12,6 +13,7 @@ from django.db.models import F, Q
 from django.utils.timezone import now
 
 from webapp.runs.models import Run
+from webapp.work.agent import Agent
 from webapp.work.models import Worker, WorkItem, boot_id, hence, sweep_workers
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db]
@@ -142,6 +144,54 @@ def test_a_process_that_ended_is_buried_at_once(submit, db):
     assert run.state == "retry_wait"
     sweep_workers()
     assert not Worker.objects.filter(pk=theirs.pk).exists()
+
+
+def test_any_worker_of_the_machine_buries_what_a_dead_one_of_another_kind_held(submit, hand):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    theirs = Worker.register("train", ["train.cpu"])
+    run = submit()
+    assert Run.claim(theirs)
+    process.wait()
+    Worker.objects.filter(pk=theirs.pk).update(pid=process.pid)
+    Agent(hand, [WorkItem], lambda _item: None, lambda: None).tend()
+    run.refresh_from_db()
+    assert (run.state, run.attempts.get().outcome) == ("retry_wait", "lost")
+    assert not Worker.objects.filter(pk=theirs.pk).exists()
+
+
+@at_once
+def test_a_worker_that_leaves_is_not_entered_again(hand):
+    agent = Agent(hand, [WorkItem], lambda _item: None, lambda: None)
+    beaten, beat = threading.Event(), hand.beat
+
+    def slow_beat():
+        beaten.set()
+        time.sleep(0.3)
+        return beat()
+
+    hand.beat = slow_beat
+    agent.start()
+    assert beaten.wait(5)
+    agent.leave()
+    time.sleep(0.5)
+    assert not Worker.objects.exists()
+
+
+@at_once
+def test_a_worker_that_must_leave_its_run_behind_stays_entered_until_it_is_found_dead(submit, worker):
+    submit()
+    hold, held = threading.Event(), threading.Event()
+
+    def do(run):
+        held.set()
+        hold.wait(5)
+
+    agent = Agent(worker, [Run], do, lambda: None)
+    agent.start()
+    assert held.wait(5)
+    agent.leave(limit_s=0.2)
+    assert Run.objects.get().lease_owner == worker
+    hold.set()
 
 
 def test_a_process_number_that_is_used_again_names_another_process(db):

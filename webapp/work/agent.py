@@ -71,8 +71,8 @@ class Agent:
         doing = self.doing
         if isinstance(doing, WorkItem):  # a run's supervisor renews its own lease, while the trainer makes progress
             doing.renew()
-        for kind in self.kinds:
-            if kind.sweep():
+        for kind in Claimable.__subclasses__():  # of every kind: below, the dead are struck off, and what they held with them
+            if kind.sweep():  # type: ignore[type-abstract,attr-defined]
                 self.bell.set()
         sweep_workers()
 
@@ -81,8 +81,13 @@ class Agent:
         self.worker.drain()
         self.leaving.set()
         self.bell.set()
-        self._threads[0].join(limit_s)
+        deadline = time.monotonic() + limit_s
+        for thread in self._threads:  # also the one that beats: it would enter the worker again
+            if thread.is_alive():
+                thread.join(max(deadline - time.monotonic(), 0))
         doing = self.doing
         if isinstance(doing, WorkItem):
             doing.put_back()
+        elif doing is not None:  # its trainer dies with us: only who finds this worker dead puts the run back at once
+            return
         self.worker.leave()

@@ -168,7 +168,8 @@ class Attempt(models.Model):
     def _fall_back(self) -> None:
         """Let the run go on from the checkpoint before the one that does not verify; from the beginning, if there is none."""
         run = self.run
-        run.checkpoints.filter(pk=run.last_checkpoint_id).update(state="damaged", is_best=False)
+        if damaged := run.last_checkpoint:
+            run.checkpoints.filter(pk=damaged.pk).update(state="damaged", is_best=False)
         run.last_checkpoint = run.checkpoints.filter(state="committed").order_by("-step", "-fence").first()
         run.save(update_fields=["last_checkpoint"])
 
