@@ -14,19 +14,22 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = {
     "training": "Full against the transformers Trainer on 512 rows, three interleaved rounds",
     "live": "one reader hub against Channels group_send, 200 viewers",
+    "latency": "how long people wait, in Chromium, against the limits",
+    "quality": "complete runs on 8,000 rows against the Trainer and the free baselines (20 minutes; only when named)",
 }
+LONG = {"quality"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; without a name: all")
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; without a name: all but the long one")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"there is no part called {unknown.pop()}")
     home = Path(os.environ.get("TUNEBENCH_HOME", ROOT / "var")).resolve()
     with tempfile.TemporaryDirectory(prefix="tb-bench-") as scratch:
         os.environ["TUNEBENCH_HOME"] = scratch  # never the home that people use
-        rows = [row for part in options.parts or PARTS for row in measure(part)]
+        rows = [row for part in options.parts or (p for p in PARTS if p not in LONG) for row in measure(part)]
     print(table(rows))
     print(f"\nWritten to {write(rows, home / 'benchmarks')}")
 
