@@ -205,7 +205,15 @@ def test_the_page_of_a_run_in_line_says_its_place(signed_in, alice, team):
 
 def test_the_page_of_a_quick_run_shows_how_far_the_caching_is(signed_in, alice, team):
     run = made.run(team, alice, state="running", method="quick", progress={"what": "caching", "done": 200, "total": 800})
-    assert "200 of 800 rows" in said(signed_in(alice).get(page_of(run)))
+    text = said(signed_in(alice).get(page_of(run)))
+    assert "Computing the frozen layers once" in text and "200 of 800 rows" in text
+
+
+def test_the_page_says_what_a_run_does_before_and_between_its_steps(signed_in, alice, team):
+    run = made.run(team, alice, state="starting", progress={"what": "tokenising", "done": 200, "total": 800})
+    assert "Cutting the texts into tokens" in said(signed_in(alice).get(page_of(run)))
+    Run.objects.update(state="running", step=5, steps=9, progress={"what": "scoring", "done": 200, "total": 800})
+    assert "Scoring the held-out rows" in said(signed_in(alice).get(page_of(run)))
 
 
 def test_the_page_of_a_failed_run_gives_cause_remedy_and_last_words(signed_in, alice, team):

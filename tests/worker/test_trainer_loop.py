@@ -12,6 +12,7 @@ from tests.worker import toys
 from tests.worker.toys import of_kind, spec_for
 from worker.nlp import TASKS
 from worker.spec import Exit, SpecError, Trouble, Wish
+from worker.trainer import loop
 from worker.trainer.control import Control, LeaseOver
 from worker.trainer.loop import slope, train
 
@@ -128,6 +129,16 @@ def test_cancel_ends_at_the_next_step_without_a_model(tmp_path, base, data):
     assert messages[-1]["kind"] == "stopped" and messages[-1]["wish"] == "cancel"
     assert 0 < messages[-1]["step"] < of_kind(messages, "ready")[0]["steps"]
     assert not Path(spec.out, "model").exists()
+
+
+def test_scoring_tells_how_far_it_is_so_that_nobody_takes_it_for_hung(tmp_path, base, data, monkeypatch):
+    monkeypatch.setattr(loop, "TELL_S", 0)
+    messages = list(train(spec_for(tmp_path, base, data)))
+    kinds = [m["kind"] for m in messages]
+    told = of_kind(messages, "progress")
+    assert {m["what"] for m in told} == {"scoring"} and told[-1]["done"] == told[-1]["total"] > 0
+    assert "progress" in kinds[kinds.index("point") : kinds.index("checkpoint")], "the validation rows"
+    assert "progress" in kinds[-3 - len(told) :], "the held-out rows"
 
 
 def test_pause_leaves_a_checkpoint_of_the_last_step(tmp_path, base, data):

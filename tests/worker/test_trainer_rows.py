@@ -76,7 +76,15 @@ def test_outputs_come_back_in_the_order_of_the_rows():
     model = toys.classifier("bert")
     forward, _note = choose_pass(model, 0)
     shuffled = [ROWS[i] for i in (6, 0, 4, 2, 7, 1, 5, 3)]
-    found = outputs(lambda numbers: forward.logits([shuffled[i] for i in numbers]), [len(r) for r in shuffled], 30)
+    work = outputs(lambda numbers: forward.logits([shuffled[i] for i in numbers]), [len(r) for r in shuffled], 30)
+    found = None
+
+    def drain():
+        nonlocal found
+        found = yield from work
+
+    told = list(drain())
+    assert told == sorted(set(told)) and told[-1] == len(ROWS) and len(told) > 2
     torch.testing.assert_close(found, forward.logits(shuffled), **SAME)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from worker.trainer.rows import Flat, choose_pass, outputs
 
 Message = dict[str, Any]
 CHUNK = 5_000  # rows tokenised between two looks at the wishes
+TELL_S = 1.0  # scoring says so often how far it is; a trainer that is silent for long is taken for hung
 
 
 class Leave(Exception):
@@ -151,10 +152,23 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         both = [train_rows[i] if i < len(train_rows) else validation[i - len(train_rows)] for i in numbers]
         return forward.logits([e["input_ids"] for e in both])
 
-    def evaluate() -> dict[str, float]:
+    def scored(rows: list[dict[str, Any]], logits: Callable[[Sequence[int]], torch.Tensor]) -> Generator[Message, None, torch.Tensor]:
+        work = outputs(logits, [len(e["input_ids"]) for e in rows], 4096, accelerator.autocast)
+        told_at = time.monotonic()
+        while True:
+            go_on()
+            try:
+                done = next(work)
+            except StopIteration as end:
+                found: torch.Tensor = end.value
+                return found
+            if time.monotonic() - told_at >= TELL_S:
+                told_at = time.monotonic()
+                yield {"kind": "progress", "what": "scoring", "done": done, "total": len(rows)}
+
+    def evaluate() -> Generator[Message, None, dict[str, float]]:
         learner.eval()
-        lengths_there = [len(e["input_ids"]) for e in validation]
-        found = outputs(lambda numbers: logits_of([len(train_rows) + i for i in numbers]), lengths_there, 4096, accelerator.autocast, go_on)
+        found = yield from scored(validation, lambda numbers: logits_of([len(train_rows) + i for i in numbers]))
         learner.train(settings["dropout"])
         loss = criterion(found, torch.tensor([e["label"] for e in validation])).item()
         scores = task.score(found, validation, labels)[0]
@@ -233,7 +247,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
 
             due = time.monotonic() - checkpoints.last_at >= settings["checkpoint_s"]
             if validation and progress.position in evaluations:
-                values = evaluate()
+                values = yield from evaluate()
                 due = True
                 _judge(progress, values[f"eval_{task.primary_metric}"], settings["patience"])
                 yield _point(progress, here, values)
@@ -252,7 +266,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
 
     # --- the best state, its scores, its folder ---
     if finish and validation and 0 < progress.step != progress.evaluated_step:
-        values = evaluate()
+        values = yield from evaluate()
         _judge(progress, values[f"eval_{task.primary_metric}"], 0)
         yield _point(progress, progress.epoch + progress.position / len(plan(progress.epoch)), values)
         yield save()
@@ -261,13 +275,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     learner.eval()
     split = next((s for s in ("test", "validation") if (frame["_split"] == s).any()), "train")
     held_out = task.encode(frame.filter(pl.col("_split") == split), tokenizer, labels, settings)
-    answers = outputs(
-        lambda numbers: forward.logits([held_out[i]["input_ids"] for i in numbers]),
-        [len(e["input_ids"]) for e in held_out],
-        4096,
-        accelerator.autocast,
-        go_on,
-    )
+    answers = yield from scored(held_out, lambda numbers: forward.logits([held_out[i]["input_ids"] for i in numbers]))
     metrics, evaluation = task.score(answers, held_out, labels)
     evaluation = {"split": split, **evaluation}
     _check_rows(hashing, spec, wait=True)

@@ -9,7 +9,7 @@ allow it (its own attention code), the padded pass computes the same function mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, Protocol
@@ -212,9 +212,11 @@ def outputs(
     lengths: Sequence[int],
     most_tokens: int,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
-    between: Callable[[], object] = lambda: None,
-) -> Tensor:
-    """Logits of all rows, in their order, without gradients; `logits` takes row numbers. Rows of like length go together."""
+) -> Generator[int, None, Tensor]:
+    """Logits of all rows, in their order, without gradients; `logits` takes row numbers. Rows of like length go together.
+
+    Yields how many rows are done after each group, and returns the logits.
+    """
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     groups: list[list[int]] = [[]]
     for i in order:
@@ -222,11 +224,12 @@ def outputs(
             groups.append([])
         groups[-1].append(i)
     found: list[Tensor] = []
-    with torch.no_grad():
-        for group in groups:
-            between()
-            with autocast():
-                found.append(logits(group).float().cpu())
+    done = 0
+    for group in groups:
+        with torch.no_grad(), autocast():
+            found.append(logits(group).float().cpu())
+        done += len(group)
+        yield done
     back = torch.empty(len(order), dtype=torch.long)
     back[torch.tensor(order)] = torch.arange(len(order))
     return torch.cat(found)[back]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.humanize.templatetags import humanize
 from django.template import Library
 from django.utils.timesince import timesince
 from django.utils.timezone import now
@@ -47,6 +48,17 @@ OUTCOMES = {
     "lost": gettext_lazy("The worker was lost"),
     "crash": gettext_lazy("The trainer ended unexpectedly"),
 }
+
+PROGRESS = {
+    "tokenising": gettext_lazy("Cutting the texts into tokens"),
+    "caching": gettext_lazy("Computing the frozen layers once"),
+    "scoring": gettext_lazy("Scoring the held-out rows"),
+}
+
+
+@register.filter
+def progress_word(what: str) -> str:
+    return str(PROGRESS.get(what, what))
 
 
 @register.filter
@@ -91,6 +103,23 @@ def span(seconds: Any) -> str:
     said += [_("%d min") % minutes] if minutes else []
     said += [_("%d s") % rest] if (rest and left < 600) or not left else []
     return " ".join(said)
+
+
+@register.filter
+def roughly(seconds: Any) -> str:
+    """A guess at a span, no finer than a guess should be: 40 s, 4 min, 1.5 h."""
+    left = max(0.0, float(seconds))
+    if left < 55:
+        return _("%d s") % max(5, round(left / 5) * 5)
+    if left < 5400:
+        return _("%d min") % max(1, round(left / 60))
+    return _("%s h") % f"{left / 3600:.1f}".removesuffix(".0")
+
+
+@register.filter
+def ordinal(place: int) -> str:
+    """1st, 2nd, in the reader's language."""
+    return str(humanize.ordinal(place))
 
 
 @register.filter
