@@ -59,6 +59,28 @@ def test_rejected_rows_need_a_look_and_a_confirmation(api):
     assert done["problems"][0]["row"] == 62
 
 
+@pytest.mark.parametrize(
+    ("content", "fields", "words"),
+    [
+        (b"", {}, "empty (0 bytes)"),
+        (b"text,label\n", {}, "no rows"),
+        (b"\x00\x01\x02\xff" * 500, {}, "reviews.csv"),
+        (reviews(), {"mapping": json.dumps({"text": "Review", "label": "label"})}, "no column called Review"),
+    ],
+)
+def test_what_is_wrong_with_the_whole_is_among_the_problems_once(api, content, fields, words):
+    made = api.post("/api/v1/datasets", {"file": file(content)} | fields).json()
+    labour()
+    problems = api.get(f"/api/v1/datasets/{made['id']}").json()["problems"]
+    assert [problem["row"] for problem in problems if words in problem["message"]] == [None]
+
+
+def test_with_several_files_a_problem_names_its_file(api):
+    made = api.post("/api/v1/datasets", {"train": file(reviews(), "a.csv"), "test": file(reviews(30) + b",positive\n", "b.csv")}).json()
+    labour()
+    assert api.get(f"/api/v1/datasets/{made['id']}").json()["problems"][0]["message"].startswith("b.csv: Row 32: ")
+
+
 def test_a_second_file_is_the_next_version(api):
     made = api.post("/api/v1/datasets", {"file": file(reviews())}).json()
     labour()

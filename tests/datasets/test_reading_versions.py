@@ -149,3 +149,24 @@ def test_baselines_are_measured_on_the_held_out_rows(read, tmp_path):
     measured = baselines({"path": published["path"], "task": "classification"}, Limits(), lambda *_: None)
     assert (measured["split"], measured["rows"]) == ("test", 30)
     assert measured["scores"]["majority"]["macro_f1"] < 0.3 < measured["scores"]["tfidf_word"]["macro_f1"]
+
+
+def test_rows_without_a_text_or_label_are_listed_before_anything_is_accepted(read):
+    rows = csv_text(reviews(30)) + ",positive\n  ,neutral\nno label here,NA\n"
+    report = read(rows)
+    told = [(p["row"], p["column"], p["code"]) for p in report["problems"]]
+    assert told == [(32, "text", "bad_text"), (33, "text", "bad_text"), (34, "label", "bad_label")]
+    assert report["problems"][-1]["message"] == "Row 34: The label only says that there is none."
+    assert {f["code"]: f["column"] for f in report["findings"]}.items() >= {"missing_text": "text", "missing_label": "label"}.items()
+
+
+def test_listed_rows_are_left_out_once(read, tmp_path):
+    published = publishing(read(csv_text(reviews(30)) + ",positive\n"), tmp_path / "out")
+    assert (published["rows"], published["rejected"], [p["row"] for p in published["problems"]]) == (30, 1, [32])
+
+
+def test_ten_thousand_labels_are_counted_and_their_column_named(read):
+    report = read(csv_text([(f"{text} {i}", f"label {i % 10_000}") for i, (text, _) in enumerate(reviews(20_000))]))
+    (finding,) = [f for f in report["findings"] if f["level"] == "error"]
+    assert (finding["code"], finding["column"]) == ("too_many_classes", "label")
+    assert "10,000 different labels" in finding["message"]

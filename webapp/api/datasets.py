@@ -209,7 +209,7 @@ def facts(dataset: Dataset, most_problems: int | None = None) -> dict[str, Any]:
         "reason": dataset.reason,
         "rows": versions[0].rows if versions and dataset.state == Dataset.State.READY else report.get("rows", 0),
         "rejected": report.get("rows_rejected", 0),
-        "problems": problems_of(reading)[:most_problems] if reading else [],
+        "problems": problems_of(dataset, reading)[:most_problems] if reading else [],
         "findings": report.get("findings", []),
         "columns": [column["name"] for column in report.get("columns", [])],
         "mapping": reading.mapping if reading else {},
@@ -221,17 +221,22 @@ def facts(dataset: Dataset, most_problems: int | None = None) -> dict[str, Any]:
     }
 
 
-def problems_of(reading: Import) -> list[dict[str, Any]]:
+def problems_of(dataset: Dataset, reading: Import) -> list[dict[str, Any]]:
     """What is wrong with rows, then what is wrong with the whole (row null), as a person would be told it."""
     report = reading.report
     publishing = report.get("publishing", {})
     of_rows = publishing.get("problems") or report.get("problems", [])
-    of_all = {finding["code"]: finding for finding in [*report.get("findings", []), *publishing.get("findings", [])]}
-    return [{"row": p["row"], "column": p.get("column", ""), "message": p["message"]} for p in of_rows] + [
-        {"row": None, "column": finding.get("column", ""), "message": finding["message"]}
-        for finding in of_all.values()
-        if finding["level"] != "info"
-    ]
+    findings = {finding["code"]: finding for finding in [*report.get("findings", []), *publishing.get("findings", [])]}
+    of_all = [finding for finding in findings.values() if finding["level"] != "info"]
+    if dataset.reason and dataset.reason not in {finding["message"] for finding in of_all}:
+        of_all.insert(0, {"message": dataset.reason})
+    return [{"row": p.get("row"), "column": p.get("column", ""), "message": message_of(p, reading)} for p in (*of_rows, *of_all)]
+
+
+def message_of(problem: dict[str, Any], reading: Import) -> str:
+    """A row number alone says little where there are several files."""
+    file = problem.get("file") if len(reading.files) > 1 else ""
+    return f"{file}: {problem['message']}" if file else str(problem["message"])
 
 
 def version_facts(version: DatasetVersion) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class Mapping:
     @property
     def counts(self) -> dict[str, int]:
         """{code: rows} of what this mapping leaves out; empty when it is not the one that was counted."""
-        if self.roles != self.reading.report.get("mapping"):
+        if not self.is_counted:
             return {}
         found = {finding["code"]: int(finding["count"]) for finding in self.reading.report.get("findings", [])}
         left_out = {code: found[code] for code in ("missing_text", "missing_label") if found.get(code)}
@@ -142,12 +142,23 @@ class Mapping:
 
     @property
     def usable(self) -> int | None:
-        is_counted = self.roles == self.reading.report.get("mapping") and "" not in self.labels.values()
-        return None if self.left_out is None or not is_counted else int(self.reading.report.get("rows", 0)) - self.left_out
+        is_known = self.is_counted and "" not in self.labels.values()
+        return None if self.left_out is None or not is_known else int(self.reading.report.get("rows", 0)) - self.left_out
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether this mapping is the one that the reading looked at."""
+        return bool(self.roles == self.reading.report.get("mapping"))
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        """Of single rows; those of another mapping are left away."""
+        return [p for p in self.reading.report.get("problems", []) if self.is_counted or not p["code"].startswith("bad_")]
 
     @property
     def problems_total(self) -> int:
-        return sum(self.reading.report.get("counts", {}).values())
+        of_mapping = sum(self.counts.get(code, 0) for code in ("missing_text", "missing_label"))
+        return int(sum(self.reading.report.get("counts", {}).values())) + of_mapping
 
     @property
     def encodings(self) -> list[str]:
@@ -163,7 +174,6 @@ class Mapping:
     def findings(self) -> list[dict[str, Any]]:
         """Of the reading, and of the last try to make a version; errors first."""
         tried = self.reading.report.get("publishing", {}).get("findings", [])
-        is_counted = self.roles == self.reading.report.get("mapping")
-        known = [f for f in self.reading.report.get("findings", []) if is_counted or f["code"] not in OF_THE_LABELS]
+        known = [f for f in self.reading.report.get("findings", []) if self.is_counted or f["code"] not in OF_THE_LABELS]
         seen = {finding["code"]: finding for finding in [*known, *tried]}
         return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))

@@ -30,7 +30,7 @@ class Task(Protocol):
         """What is wrong with one mapped row, as (role, sentence); empty when it can be trained on."""
 
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
-        """What is wrong with the whole: [{"code", "level": "error"|"warning", "message"}]; errors forbid a version."""
+        """What is wrong with the whole: [{"code", "level": "error"|"warning", "message", "role"?}]; errors forbid a version."""
 
     def advice(self, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
         """Settings that this label histogram asks for: {setting name: (value, the reason as a sentence)}."""

@@ -90,11 +90,12 @@ class Classification:
         return found
 
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
-        def say(code: str, level: str, message: str) -> dict[str, str]:
-            return {"code": code, "level": level, "message": message}
+        def say(code: str, level: str, message: str, role: str = "label") -> dict[str, str]:
+            return {"code": code, "level": level, "message": message, "role": role}
 
         if rows < FEWEST_ROWS:
-            return [say("too_few_rows", "error", f"There are only {rows} usable rows. Add rows: at least 10 are needed, 100 are a start.")]
+            text = f"There are only {rows} usable rows. Add rows: at least 10 are needed, 100 are a start."
+            return [say("too_few_rows", "error", text, "")]
         if len(labels) < 2:
             only = next(iter(labels), "")
             return [say("one_class", "error", f"Every row has the label “{only}”. Add rows with another label, or choose another column.")]
@@ -106,9 +107,11 @@ class Classification:
             return [say("label_is_id", "error", text)]
         found: list[dict[str, str]] = []
         if splits and not splits.get("train"):
-            found.append(say("no_train", "error", "No row is left for training. Give some rows the split “train”."))
+            found.append(say("no_train", "error", "No row is left for training. Give some rows the split “train”.", "split"))
         if splits and not splits.get("validation") and not splits.get("test"):
-            found.append(say("no_held_out", "error", "No row is held out to measure the model. Give some rows the split “validation”."))
+            found.append(
+                say("no_held_out", "error", "No row is held out to measure the model. Give some rows the split “validation”.", "split")
+            )
         rare = [name for name, count in labels.items() if count < 5]
         if rare:
             names = ", ".join(f"“{name}” ({labels[name]})" for name in rare[:5]) + (" …" if len(rare) > 5 else "")

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import Finding, near
+from webapp.datasets.reading import MOST_PROBLEMS, Finding, Problem, near
 from webapp.datasets.reading.staging import Progress
 from worker.nlp import Task
 from worker.spec import Role
@@ -18,6 +18,7 @@ from worker.spec import Role
 WORD_ROWS = 100_000  # rows whose words are counted
 WORD = r"\p{Han}|\p{Hiragana}|\p{Katakana}|[\w&&[^\p{Han}\p{Hiragana}\p{Katakana}]]+"
 MOST_LISTED = 2_000  # labels in a report
+MOST_COUNTED = 1_000_000  # labels that are told apart at all
 
 SIGNS = {  # what else stands beside the words positive and negative, and means the same
     **dict.fromkeys(("1", "+1", "+", "积极", "積極", "正面"), "positive"),
@@ -46,7 +47,7 @@ def label_role(task: Task) -> Role | None:
 def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress) -> Looked:
     """`rows` has the file's columns. What the task calls a problem counts as one here too."""
     text, label = mapping[text_role(task).name], label_role(task)
-    looked = Looked()
+    looked, usable = Looked(), dict[str, int]()
     columns = [pl.col(text).alias("text")]
     columns.append(pl.col(mapping[label.name]).str.strip_chars().alias("label") if label else pl.lit("").alias("label"))
     rows = rows.select(columns)
@@ -57,14 +58,41 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
         looked.labels = [
             {"name": name, "rows": n, "missing": stands_for_nothing(task, label, name)} for name, n in counted.head(MOST_LISTED).iter_rows()
         ]
-        about_labels(looked)
-    about_texts(rows, looked, task, label, progress)
-    usable = {entry["name"]: entry["rows"] for entry in looked.labels if not entry["missing"]}
-    total = sum(usable.values()) if label else looked.statistics["rows"]
+        about_labels(looked, mapping[label.name])
+        usable = dict(counted.head(MOST_COUNTED).iter_rows())
+    about_texts(rows, looked, mapping[text_role(task).name], progress)
+    total = looked.statistics["rows"]
+    for entry in looked.labels:
+        if entry["missing"]:
+            total -= usable.pop(entry["name"])
     for problem in task.dataset_problems(total, usable, {}):
-        finding = Finding(problem["code"], problem["message"], problem["level"])
+        finding = named(problem, mapping)
         (looked.findings if finding.level == "error" else looked.quality).append(finding)
     return looked
+
+
+def named(problem: dict[str, str], mapping: dict[str, str]) -> Finding:
+    """A problem of the task with the column that it is about, if it is about one."""
+    return Finding(problem["code"], problem["message"], problem["level"], column=mapping.get(problem.get("role", ""), ""))
+
+
+def unusable(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked, files: dict[str, str]) -> list[Problem]:
+    """The first rows that the task refuses, one by one. `files` {part: name}. They are staged all the same: people may
+    choose other columns."""
+    roles = {role.name: mapping[role.name] for role in task.roles if role.name in mapping}
+    text, label = text_role(task), label_role(task)
+    is_bad = pl.col(text.name).str.strip_chars() == ""
+    if label:
+        is_bad |= pl.col(label.name).str.strip_chars().is_in([entry["name"] for entry in looked.labels if entry["missing"]])
+    mapped = rows.select("_row", "_part", *(pl.col(column).alias(role) for role, column in roles.items()))
+    bad = mapped.filter(is_bad).head(MOST_PROBLEMS).collect(engine="streaming")
+    return [refusal(row, wrong, mapping, files[row["_part"]]) for row in bad.iter_rows(named=True) if (wrong := task.problems(row))]
+
+
+def refusal(row: dict[str, Any], wrong: list[tuple[str, str]], mapping: dict[str, str], file: str, level: str = "warning") -> Problem:
+    role, number = wrong[0][0], row["_row"]
+    reason = " ".join(sentence for _, sentence in wrong)
+    return Problem(number, f"bad_{role}", f"Row {number:,}: {reason}", mapping.get(role, role), level, file)
 
 
 def stands_for_nothing(task: Task, label: Role, value: str) -> bool:
@@ -74,16 +102,16 @@ def stands_for_nothing(task: Task, label: Role, value: str) -> bool:
 
 
 # --- Labels ---------------------------------------------------------------------------------------------------------------
-def about_labels(looked: Looked) -> None:
+def about_labels(looked: Looked, column: str) -> None:
     missing = sum(entry["rows"] for entry in looked.labels if entry["missing"])
     if missing:
         names = ", ".join(f'"{e["name"]}"' for e in looked.labels if e["missing"] and e["name"])
         text = "Rows without a label" + (f" (empty or {names})" if names else "") + f", to be left out: {missing:,}."
-        looked.findings.append(Finding("missing_label", text, "warning", missing))
+        looked.findings.append(Finding("missing_label", text, "warning", missing, column))
     looked.joins = joins_of({e["name"]: e["rows"] for e in looked.labels if not e["missing"]})
     if looked.joins:
         text = f"Labels that look like another spelling of another one: {len(looked.joins)}. Look at the suggested joins."
-        looked.findings.append(Finding("label_variants", text, "warning", len(looked.joins)))
+        looked.findings.append(Finding("label_variants", text, "warning", len(looked.joins), column))
 
 
 def joins_of(labels: dict[str, int]) -> dict[str, str]:
@@ -113,7 +141,7 @@ def spelling(name: str) -> str:
 
 
 # --- Texts ----------------------------------------------------------------------------------------------------------------
-def about_texts(rows: pl.LazyFrame, looked: Looked, task: Task, label: Role | None, progress: Progress) -> None:
+def about_texts(rows: pl.LazyFrame, looked: Looked, column: str, progress: Progress) -> None:
     progress("comparing", 0, 3)
     nothing = [entry["name"] for entry in looked.labels if entry["missing"]]
     full = rows.filter(pl.col("text").str.strip_chars() != "")
@@ -130,7 +158,7 @@ def about_texts(rows: pl.LazyFrame, looked: Looked, task: Task, label: Role | No
         "words": {"p50": int(words.median() or 0), "p95": int(words.quantile(0.95) or 0), "max": int(words.max() or 0)},  # type: ignore[arg-type, call-overload]
     }
     if empty := total - int(found["rows"]):
-        looked.findings.append(Finding("missing_text", f"Rows without a text, to be left out: {empty:,}.", "warning", empty))
+        looked.findings.append(Finding("missing_text", f"Rows without a text, to be left out: {empty:,}.", "warning", empty, column))
     progress("comparing", 1, 3)
     hashes = full.filter(~pl.col("label").is_in(nothing)) if nothing else full
     hashed = hashes.select(pl.col("text").hash(13).alias("t"), pl.col("label").hash(13).alias("l"))

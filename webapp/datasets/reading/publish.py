@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import polars as pl
 
-from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Finding, Limits, Problem, Published, ReadingError
+from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Limits, Problem, Published, ReadingError
 from webapp.datasets.reading import findings as findings_of
 from webapp.datasets.reading import split as splits_of
 from webapp.datasets.reading.staging import Progress, defused, write
@@ -41,13 +41,13 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         text = f"{judge.rejected:,} rows cannot be used and would be left out. Confirm that first. One of them: {first.message}"
         raise ReadingError("rejected_rows", text, file=first.file or None, row=first.row, column=first.column or None)
     labels = dict(good.group_by("label").len().sort("label").iter_rows()) if findings_of.label_role(task) else {}
-    refuse(task.dataset_problems(good.height, labels, {}))
+    refuse(task.dataset_problems(good.height, labels, {}), mapping)
     part, findings = splits_of.assign(good, int(job.get("seed", 13)), list(job.get("shares") or (0.8, 0.1, 0.1)))
     sizes = dict(part.value_counts().iter_rows())
     splits = {name: sizes.get(name, 0) for name in PARTS}
     found = task.dataset_problems(good.height, labels, splits)
-    refuse(found)
-    findings += [Finding(p["code"], p["message"], p["level"]) for p in found]
+    refuse(found, mapping)
+    findings += [findings_of.named(p, mapping) for p in found]
     placed = judged.with_row_index("at").join(good_places(judged, part), on="at", how="left", maintain_order="left")["part"]
     path = out / "version.parquet"
     names = {name: f"x_{name}" for name in columns if name not in mapping.values()}
@@ -86,10 +86,10 @@ def check_mapping(mapping: dict[str, str], columns: list[str], task: Task) -> No
             raise ReadingError("missing_column", f"Choose the column for: {role.label}.", column=role.name)
 
 
-def refuse(problems: list[dict[str, str]]) -> None:
-    for problem in problems:
-        if problem["level"] == "error":
-            raise ReadingError(problem["code"], problem["message"])
+def refuse(problems: list[dict[str, str]], mapping: dict[str, str]) -> None:
+    for finding in (findings_of.named(problem, mapping) for problem in problems):
+        if finding.level == "error":
+            raise ReadingError(finding.code, finding.message, column=finding.column or None)
 
 
 def class_order(name: str) -> tuple[int, float, str]:
@@ -143,7 +143,7 @@ class Judge:
             wrong = self.task.problems(row)
             good.append(not wrong)
             if wrong:
-                self._reject(part, row["_row"], wrong, rows.row(at)[1:], writer)
+                self._reject(part, row, wrong, rows.row(at)[1:], writer)
         brought = pl.lit(part) if part in PARTS else pl.col(self.mapping[SPLIT]) if SPLIT in self.mapping else pl.lit("")
         label = mapped[self.label.name] if self.label else pl.Series([""]).new_from_index(0, rows.height)
         return rows.select(
@@ -155,13 +155,11 @@ class Judge:
         bare = label.str.strip_chars()
         return bare.replace(self.joins) if self.joins else bare
 
-    def _reject(self, part: str, row: int, wrong: list[tuple[str, str]], cells: tuple[str, ...], writer: Any) -> None:
+    def _reject(self, part: str, row: dict[str, Any], wrong: list[tuple[str, str]], cells: tuple[str, ...], writer: Any) -> None:
         self.rejected += 1
-        reason = " ".join(sentence for _, sentence in wrong)
-        writer.writerow([row, part, reason, *(defused(cell) for cell in cells)])
+        writer.writerow([row["_row"], part, " ".join(sentence for _, sentence in wrong), *(defused(cell) for cell in cells)])
         if len(self.problems) < MOST_PROBLEMS:
-            role = wrong[0][0]
-            self.problems.append(Problem(row, f"bad_{role}", f"Row {row:,}: {reason}", self.mapping.get(role, role)))
+            self.problems.append(findings_of.refusal(row, wrong, self.mapping, "", "error"))
 
 
 def slices(staged: list[tuple[str, pl.LazyFrame]], progress: Progress) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from webapp.datasets.reading import (
+    MOST_PROBLEMS,
     SPLIT,
     Column,
     FileReport,
@@ -195,13 +196,14 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], progress: Prog
     columns_of.refuse_other_tasks(rows, found, task, files)
     missing = [role.label for role in task.roles if role.required and role.name not in mapping]
     noticed = about_files(files) + about_columns(found) + about_rows(desks)
+    problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     if missing:
         noticed.append(Finding("no_role", f"No column was recognised for: {', '.join(missing)}. Choose it in the table.", "error"))
         looked = findings.Looked()
     else:
         looked = findings.look(rows, mapping, task, progress)
+        problems += findings.unusable(rows, mapping, task, looked, {f.part: f.name for f in files})
     asked = [f for f in (*noticed, *looked.findings) if f.level != "info"]
-    problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     return Report(
         task=slug,
         files=files,
@@ -211,7 +213,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], progress: Prog
         rows=sum(f.rows_in for f in files),
         rows_read=sum(f.rows_read for f in files),
         rows_rejected=sum(f.rows_rejected for f in files),
-        problems=problems[:1_000],
+        problems=problems[:MOST_PROBLEMS],
         counts=dict(counts),
         findings=noticed + looked.findings + looked.quality,
         labels=looked.labels,
