@@ -75,6 +75,12 @@ def test_what_is_wrong_with_the_whole_is_among_the_problems_once(api, content, f
     assert [problem["row"] for problem in problems if words in problem["message"]] == [None]
 
 
+def test_two_files_of_one_name_are_refused_rather_than_one_lost(api):
+    answer = api.post("/api/v1/datasets", {"file": [file(reviews(), "a.csv"), file(reviews(), "b.csv")]})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "file")
+    assert not Dataset.objects.exists()
+
+
 def test_with_several_files_a_problem_names_its_file(api):
     made = api.post("/api/v1/datasets", {"train": file(reviews(), "a.csv"), "test": file(reviews(30) + b",positive\n", "b.csv")}).json()
     labour()

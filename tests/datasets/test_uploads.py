@@ -15,6 +15,7 @@ from django.utils.timezone import now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.datasets.cast import take
 from webapp.datasets import blobs
 from webapp.datasets.models import Upload
 from webapp.datasets.models.upload import clean_name
@@ -217,6 +218,15 @@ def test_what_nobody_goes_on_with_is_swept_away(signed_in, bob):
     Upload.objects.filter(pk=stale.pk).update(expires_at=now() - timedelta(seconds=1))
     assert Upload.sweep() == 1
     assert not blobs.part_path(stale.pk).exists()
+
+
+def test_a_whole_file_that_no_dataset_took_is_swept_with_the_next_upload_unless_another_has_the_same_bytes(alice, bob):
+    first, twin, lonely = take(alice, b"a,b"), take(bob, b"a,b"), take(bob, b"c,d")
+    Upload.objects.filter(pk__in=[first.pk, lonely.pk]).update(expires_at=now() - timedelta(seconds=1))
+    take(bob, b"e,f")
+    assert not Upload.objects.filter(pk__in=[first.pk, lonely.pk]).exists()
+    assert twin.path.read_bytes() == b"a,b"
+    assert not lonely.path.exists() and list(lonely.path.parent.iterdir()) == []
 
 
 def test_charlie_sees_nothing_of_bobs_upload_and_vera_may_not_send(client, bob, vera, charlie):

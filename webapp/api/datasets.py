@@ -91,6 +91,10 @@ def sent_files(request: Any, uploads: dict[str, UUID]) -> dict[str, Upload]:
     if unknown := sorted({*request.FILES, *uploads} - set(PARTS)):
         message = _("A file is called file, or train, validation and test.")
         raise Problem(422, "Unprocessable Entity", message, [{"field": name, "message": message} for name in unknown])
+    for part in PARTS:
+        if len(request.FILES.getlist(part)) + (part in uploads) > 1:
+            message = _("There are two files called %(part)s, and one would be lost. Send one, or call them train, validation and test.")
+            raise Problem(422, "Unprocessable Entity", message % {"part": part}, field_error(part, message % {"part": part}))
     found = {part: find(request.actor, Upload, key, WRITE) for part, key in uploads.items()}
     try:
         for part, file in request.FILES.items():

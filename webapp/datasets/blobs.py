@@ -6,7 +6,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -72,3 +73,16 @@ def keep(source: Path, target: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def forget(sha256: str, is_wanted: Callable[[], bool]) -> None:
+    """Delete a whole file unless it is wanted. It is put aside before that is asked again: who keeps the same bytes just
+    now has either said so already, or finds none there and brings its own."""
+    path = path_of(sha256)
+    aside = path.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
+    if is_wanted() or not path.exists():
+        return
+    os.rename(path, aside)
+    if is_wanted():
+        keep(aside, path)
+    aside.unlink(missing_ok=True)

@@ -93,7 +93,6 @@ def uploads(request: HttpRequest) -> HttpResponse:
         return response
     if request.method != "POST":
         return not_allowed("OPTIONS, POST")
-    Upload.sweep()
     upload = Upload.begin(request.actor, metadata(request).get("filename", ""), number(request, "Upload-Length"))  # type: ignore[attr-defined]
     response = said(201)
     response["Location"] = reverse("datasets:upload", args=[upload.pk])

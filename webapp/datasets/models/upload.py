@@ -60,6 +60,7 @@ class Upload(TeamScoped):
     def begin(cls, actor: Actor, name: str, length: int) -> Upload:
         """Raises TooLarge or DiskFull before the first byte travels."""
         actor.require(WRITE, actor.team_id)
+        cls.sweep()
         if length > settings.UPLOAD_LIMIT:
             raise TooLarge(
                 _("The file has %(size)s MB; the limit is %(limit)s MB. Split it, or leave out columns that you do not need.")
@@ -140,8 +141,13 @@ class Upload(TeamScoped):
 
     def discard(self) -> None:
         """The person no longer wants it. A whole file stays while something may use it."""
-        Upload.objects.filter(pk=self.pk, dataset=None).delete()
+        row = Upload.objects.filter(pk=self.pk, dataset=None)
+        sha256 = row.values_list("sha256", flat=True).first()
+        if not row.delete()[0]:
+            return
         blobs.part_path(self.pk).unlink(missing_ok=True)
+        if sha256:
+            blobs.forget(sha256, lambda: Upload.objects.filter(sha256=sha256).exists())
 
     @classmethod
     def sweep(cls) -> int:
