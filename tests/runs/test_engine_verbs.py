@@ -16,9 +16,18 @@ pytestmark = pytest.mark.django_db
 def test_a_submitted_run_waits_with_all_settings_filled_in(submit):
     run = submit()
     assert run.state == "queued"
-    assert run.settings["epochs"] == 3
+    assert run.settings["batch_rows"] == 32
     assert run.name == "reviews-sentiment-1"
     assert submit().name == "reviews-sentiment-2"
+
+
+def test_what_nobody_chose_is_set_as_the_rows_ask_for(submit, version):
+    assert submit().settings["epochs"] == 20, "there are only 100 rows"
+    assert submit(settings={"epochs": 2}).settings["epochs"] == 2, "what somebody chose stands"
+    version.labels = [{"name": "bad", "rows": 9900}, {"name": "good", "rows": 100}]
+    version.save()
+    found = submit().settings
+    assert (found["class_weights"], found["epochs"]) == ("balanced", 3)
 
 
 def test_the_second_in_line_says_so(submit):

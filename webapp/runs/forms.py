@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import DatasetVersion
 from webapp.people.access import Actor
-from webapp.runs.models import Run
+from webapp.runs.models import Run, advice_for, suggested
 from webapp.runs.templatetags.runs import plain
 from worker.nlp import TASKS, Task
 from worker.spec import Setting, SpecError
@@ -33,7 +33,7 @@ class RunForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.actor, self.chosen = actor, version
         self.task: Task = TASKS[version.task if version else next(iter(TASKS))]
-        self.advice = self.task.advice({label["name"]: label["rows"] for label in version.labels}) if version else {}
+        self.advice = advice_for(version) if version else {}
         self.fields["version"].queryset = versions_for(actor)  # type: ignore[attr-defined]
         self.fields["base"].queryset = bases_for(actor, self.task.slug)  # type: ignore[attr-defined]
         self.fields["method"].choices = [(m, title) for m, title, _about in self.task.methods]  # type: ignore[attr-defined]
@@ -49,8 +49,8 @@ class RunForm(forms.Form):
 
     def field_of(self, setting: Setting) -> forms.Field:
         is_given = setting.name in self.initial
-        value = self.initial.pop(setting.name, self.suggested(setting, self.method_now))
-        defaults = {m: as_written(self.suggested(setting, m)) for m, _title, _about in self.task.methods}
+        value = self.initial.pop(setting.name, suggested(setting, self.method_now, self.advice))
+        defaults = {m: as_written(suggested(setting, m, self.advice)) for m, _title, _about in self.task.methods}
         attributes = {"data-defaults": json.dumps(defaults), "aria-describedby": f"help-{setting.name}"}
         if is_given:
             attributes["data-touched"] = "yes"
@@ -63,10 +63,6 @@ class RunForm(forms.Form):
         initial = value if setting.kind == "bool" else as_written(value)
         return forms.Field(widget=widget, label=setting.label, initial=initial, required=False)
 
-    def suggested(self, setting: Setting, method: str) -> Any:
-        """What the labels of this version ask for, else the default of the recipe."""
-        return self.advice[setting.name][0] if setting.name in self.advice else setting.default_for(method)
-
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         method = cleaned.get("method", self.method_now)
@@ -76,7 +72,7 @@ class RunForm(forms.Form):
                 continue
             value = cleaned.get(setting.name)
             try:
-                self.settings[setting.name] = setting.read(setting.default_for(method) if value in (None, "") else value)
+                self.settings[setting.name] = setting.read(suggested(setting, method, self.advice) if value in (None, "") else value)
             except SpecError as error:
                 self.add_error(setting.name, str(error))
         return cleaned

@@ -23,7 +23,7 @@ from webapp.runs import states
 from webapp.runs.states import Change, Row
 from webapp.work.models import Claimable, Worker, hence
 from worker.nlp import TASKS
-from worker.spec import SpecError, Wish
+from worker.spec import Setting, SpecError, Wish
 
 DECIDING = ("state", "desired", "fence", "attempts_total", "attempts_fruitless", "oom_replans")
 
@@ -310,8 +310,19 @@ class Run(TeamScoped, Claimable):
         return buried
 
 
+def advice_for(version: DatasetVersion) -> dict[str, tuple[Any, str]]:
+    """What these rows ask for otherwise than usual: {setting: (value, the reason as a sentence)}."""
+    labels = {label["name"]: label["rows"] for label in version.labels}
+    return TASKS[version.task].advice(labels) if version.task in TASKS else {}
+
+
+def suggested(setting: Setting, method: str, advice: Mapping[str, tuple[Any, str]]) -> Any:
+    """The value of a setting for which nobody chose one: what the rows ask for, else the default of the recipe."""
+    return advice[setting.name][0] if setting.name in advice else setting.default_for(method)
+
+
 def read_settings(version: DatasetVersion, base: ModelVersion, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a run, defaults filled in. Raises SpecError naming the field that does not fit."""
+    """All settings of a run; what was not given is filled in as the rows suggest. Raises SpecError naming the field that does not fit."""
     task = TASKS.get(version.task)
     if task is None:
         raise SpecError("version", _("This data is for a task that cannot be trained yet."))
@@ -325,8 +336,9 @@ def read_settings(version: DatasetVersion, base: ModelVersion, method: str, give
     for name in given:
         if name not in known:
             raise SpecError(name, _("There is no setting called “%s”.") % name)
+    advice = advice_for(version)
     return {
-        name: setting.read(given.get(name, setting.default_for(method)))
+        name: setting.read(given.get(name, suggested(setting, method, advice)))
         for name, setting in known.items()
         if not setting.methods or method in setting.methods
     }
