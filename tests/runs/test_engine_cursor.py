@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from django.db import connection
 from django.db.models import Q
 
 from webapp.runs import cursor, states
@@ -90,6 +91,25 @@ def test_steps_that_a_new_attempt_repeats_stand_once(recorded, worker):
     late = Page()
     late.connect(run)
     assert late.points == page.points
+
+
+def test_an_attempt_that_begins_while_a_page_reads_still_cuts_its_curve(recorded, worker):
+    run, _ = recorded([1, 2, 3], [4, 5])
+    page = Page()
+    page.connect(run)
+    seen = []
+
+    def in_between(execute, sql, *args):
+        if "runs_attempt" in sql or "runs_metricchunk" in sql:
+            seen.append(sql)
+            if len(seen) == 2:  # one of the two was read
+                write(another_attempt(run, worker, 3), [4, 5, 6])
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(in_between):
+        page.connect(run)
+    page.connect(run)
+    assert page.steps == [1, 2, 3, 4, 5, 6]
 
 
 def test_an_attempt_that_never_began_cuts_nothing(recorded, worker):

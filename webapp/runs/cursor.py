@@ -59,16 +59,16 @@ class Stretch(NamedTuple):
 
 def read(run: Run, after: Cursor = START) -> Stretch:
     """Everything after the cursor that still counts, in order."""
+    # First the frames, then the attempts: one that begins in between must cut, since its frames will follow the cursor.
+    chunks = list(run.chunks.filter(fence__gte=after.fence).exclude(fence=after.fence, seq__lte=after.seq).order_by("fence", "seq"))
     begun = run.attempts.exclude(resumed_step=None).order_by("fence").values_list("fence", "resumed_step")
     goes_on = [(fence, int(step or 0)) for fence, step in begun]
     later = [(fence, step) for fence, step in goes_on if fence > after.fence]
     last = Cursor(later[-1][0], 0) if later else after
     marked: list[tuple[Cursor, Point]] = []
     log: list[dict[str, Any]] = []
-    for chunk in run.chunks.filter(fence__gte=after.fence).order_by("fence", "seq").iterator(chunk_size=200):
+    for chunk in chunks:
         held = after.seq if chunk.fence == after.fence else 0
-        if chunk.seq <= held:
-            continue
         limit = min([step for fence, step in goes_on if fence > chunk.fence], default=math.inf)
         marked += [(Cursor(chunk.fence, seq), p) for seq, p in chunk_points(chunk) if seq > held and p["step"] <= limit]
         log += [{k: line[k] for k in line if k != "seq"} for line in chunk.log if line.get("seq", chunk.seq) > held]
