@@ -182,3 +182,18 @@ def test_links_in_an_archive_are_never_followed(tmp_path):
     with pytest.raises(ReadingError) as refused:
         reading(tmp_path / "link.zip", tmp_path / "out")
     assert refused.value.code == "nothing_inside"
+
+
+@pytest.mark.parametrize(
+    ("header", "label"),
+    [
+        ("product,Review,Stars", "Stars"),
+        ("rating,text,label", "label"),
+        ("brand,title,polarity", "polarity"),
+        ("colour,text,size", "colour"),
+    ],
+)
+def test_the_label_is_the_column_that_is_called_most_like_one(tmp_path, header, label):
+    path = tmp_path / "rows.csv"
+    path.write_text(header + "\n" + "".join(f'{"ab"[i % 2]},"{text}",{"xyz"[i % 3]}\n' for i, (text, _) in enumerate(ROWS)))
+    assert reading(path, tmp_path / "out")["mapping"]["label"] == label

@@ -32,7 +32,10 @@ class Classification:
             "label",
             _("Label"),
             is_label=True,
-            hints=("label", "sentiment", "class", "category", "target", "topic", "intent", "标签", "学科", "类别", "情感"),
+            hints=(
+                *("label", "sentiment", "class", "category", "target", "topic", "intent", "标签", "学科", "类别", "情感"),
+                *("polarity", "emotion", "mood", "stars", "rating", "overall", "评分", "星级"),
+            ),
         ),
     )
     inputs: tuple[Field, ...] = (Field("text", _("Text"), long=True, most_chars=20_000),)

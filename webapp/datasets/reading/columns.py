@@ -110,11 +110,13 @@ def fit(column: Column, role: Role, rows: int) -> tuple[float, str]:
     """(how well, why). Zero or less: not at all."""
     name = re.sub(r"[\s_.]*\d*$", "", column.name.strip().lower())
     last = name.rsplit(".", 1)[-1]
-    hinted = 3.0 if name in role.hints or last in role.hints else 1.0 if any(h in re.split(r"[\s_.\-]+", name) for h in role.hints) else 0.0
+    words = re.split(r"[\s_.\-]+", name)
+    strong, weak = ([at for at, h in enumerate(role.hints) if h in where] for where in ((name, last), words))
+    hinted = (3.0 if strong else 1.0) - min(strong or weak) / 100 if strong or weak else 0.0  # the first hints are the surest
     called = f'called "{column.name}"' if hinted else ""
     if role.is_label:
         if column.distinct > 0.5 * rows + 5 or column.distinct > MOST_LABELS:
-            return (hinted - 1.5, f"{called}, though nearly every row has a value of its own") if hinted == 3.0 else (-1.0, "")
+            return (hinted - 1.5, f"{called}, though nearly every row has a value of its own") if strong else (-1.0, "")
         short = column.mean_chars <= 40
         score = hinted + (1.0 if short else -1.5) + (0.5 if 2 <= column.distinct <= 20 else 0.0)
         score -= 1.0 if column.type in {"number", "date"} and not hinted and column.distinct > 20 else 0.0
