@@ -204,7 +204,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LANGUAGES = [("en", "English")]  # those with a catalogue of ours: a page half in another language is worse than none
 LOCALE_PATHS = [ROOT / "webapp" / "locale"]
 USE_I18N = USE_TZ = True
 TIME_ZONE = "UTC"

@@ -189,3 +189,8 @@ def test_signing_out_everywhere_else_ends_the_other_sessions(alice, client):
     client.post("/account/sessions/end/")
     assert other.get("/account/").status_code == 302
     assert client.get("/account/").status_code == 200
+
+
+def test_a_page_is_in_one_language_also_for_who_prefers_another(client, db):
+    page = client.get("/accounts/login/", HTTP_ACCEPT_LANGUAGE="zh-CN,zh;q=0.9").content.decode()
+    assert '<html lang="en"' in page and "Password" in page and "密码" not in page
