@@ -4,6 +4,8 @@ import pytest
 from django.urls import reverse
 
 from tests.runs import made
+from webapp.people.models import Membership
+from webapp.runs.cursor import merge
 from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -200,7 +202,36 @@ def test_the_page_of_a_run_in_line_says_its_place(signed_in, alice, team):
     first = made.run(team, alice)
     second = made.run(team, alice, version=first.version, base=first.base)
     assert "Next in line" in said(signed_in(alice).get(page_of(first)))
-    assert "Number 2 in line" in said(signed_in(alice).get(page_of(second)))
+    text = said(signed_in(alice).get(page_of(second)))
+    assert "2nd in line" in text and "Starts after reviews-1" in text.replace("</a>", "").replace(f'<a href="{page_of(first)}">', "")
+
+
+def test_when_a_run_starts_is_said_only_if_it_can_be_known(signed_in, alice, charlie, team):
+    worker = made.worker()
+    before = made.run(team, alice, state="running", step=10, eta_s=240, lease_owner=worker)
+    run = made.run(team, alice, version=before.version, base=before.base)
+    client = signed_in(alice)
+    assert "Starts in about 4 min, after" in said(client.get(f"{page_of(run)}standing/?part=waiting"))
+    their_team = Membership.objects.get(user=charlie).team
+    theirs = made.run(their_team, charlie, base=before.base, state="starting", name="secret-run")
+    text = said(client.get(page_of(run)))
+    assert "Next in line" in text and "Starts in about" not in text and "secret-run" not in text
+    Run.objects.filter(pk=theirs.pk).update(state="cancelled")
+    assert "Starts in about 4 min" in said(client.get(page_of(run)))
+    made.worker()
+    assert "Starts in about" not in said(client.get(page_of(run)))  # nobody knows which one is free first
+
+
+def test_the_list_draws_the_curve_of_a_run_from_live_and_from_merged_points(signed_in, alice, team):
+    run = made.run(team, alice, state="running", fence=1)
+    for seq, loss in enumerate([1.1, 0.9, 0.7, 0.4], 1):
+        run.chunks.create(fence=1, seq=seq, points=[{"step": seq, "epoch": 0, "time": 1, "values": {"loss": loss}}])
+    live = signed_in(alice).get("/runs/").context["runs"][0].spark
+    assert len(live.split()) == 4
+    merge(run, 1)
+    assert run.chunks.count() == 1
+    Run.objects.update(state="succeeded")
+    assert signed_in(alice).get("/runs/").context["runs"][0].spark == live
 
 
 def test_the_page_of_a_quick_run_shows_how_far_the_caching_is(signed_in, alice, team):

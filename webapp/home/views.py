@@ -13,13 +13,13 @@ from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import Dataset
 from webapp.people.access import WRITE, Actor, SignedIn
 from webapp.playground.models import Prediction
-from webapp.runs.models import MetricChunk, Run
+from webapp.runs.models import Run
 from webapp.runs.scores import Standing
 from webapp.work.models import Worker
 
 FINISHED = [Run.State.SUCCEEDED, Run.State.FAILED, Run.State.CANCELLED]
 KINDS = ("train", "data", "serve")
-MOST_CHUNKS = 60
+MOST_RUNNING = 8
 
 
 @login_required
@@ -49,28 +49,11 @@ def runs(actor: Actor) -> Any:
     return Run.objects.present().visible_to(actor).select_related("version__dataset", "base", "created_by")
 
 
-def running(actor: Actor) -> list[dict[str, Any]]:
-    found = runs(actor).exclude(state__in=FINISHED).order_by("-pk")[:8]
-    return [{"run": run, "standing": Standing(run), "spark": spark(run)} for run in found]
-
-
-def spark(run: Run, width: int = 120, height: int = 28) -> str:
-    """The loss so far as the points of an SVG polyline, or nothing before there are two. Reads at most 60 chunks."""
-    keys = list(run.chunks.order_by("fence", "seq").values_list("pk", flat=True))
-    chosen = run.chunks.filter(pk__in=keys[:: len(keys) // MOST_CHUNKS + 1]).order_by("fence", "seq")
-    losses = [loss for chunk in chosen if (loss := mean_loss(chunk)) is not None]
-    if len(losses) < 2:
-        return ""
-    low, span = min(losses), (max(losses) - min(losses)) or 1
-    across = width / (len(losses) - 1)
-    return " ".join(f"{at * across:.1f},{2 + (height - 4) * (1 - (loss - low) / span):.1f}" for at, loss in enumerate(losses))
-
-
-def mean_loss(chunk: MetricChunk) -> float | None:
-    if "loss" in chunk.rollup:
-        return float(chunk.rollup["loss"][2])
-    found = [point["values"]["loss"] for point in chunk.points if point["values"].get("loss") is not None]
-    return sum(found) / len(found) if found else None
+def running(actor: Actor) -> list[Standing]:
+    """What a worker has in hand first, then those in line, in their order."""
+    under_way = runs(actor).exclude(state__in=FINISHED)
+    held = list(under_way.filter(state__in=Run.LEASED).order_by("pk")[:MOST_RUNNING])
+    return [Standing(run) for run in [*held, *under_way.exclude(state__in=Run.LEASED).order_by("pk")[: MOST_RUNNING - len(held)]]]
 
 
 def steps(actor: Actor) -> dict[str, Any]:

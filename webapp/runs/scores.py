@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.runs.models import Run
+from webapp.runs.spark import spark
 from worker.nlp import TASKS
 
 MOST_LABELS = 30  # a confusion matrix with more is a carpet: the worst pairs are listed instead
@@ -43,6 +44,16 @@ class Standing:
     def lead(self) -> float | None:
         """How far the run is above the best baseline, as a share; negative below."""
         return None if self.score is None or not self.best_rival else self.score - self.best_rival[1]
+
+    @property
+    def spark(self) -> str:
+        """The loss so far as the points of a small curve, or nothing."""
+        return spark(self.run)
+
+    @property
+    def place(self) -> int | None:
+        """Its place in line, or None when it does not wait."""
+        return self.run.position()
 
     @property
     def percent_done(self) -> float:

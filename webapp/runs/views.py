@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from webapp.people.access import READ, WRITE, SignedIn, find
 from webapp.runs.forms import RunForm, versions_for
+from webapp.runs.line import turn
 from webapp.runs.models import Run
 from webapp.runs.pace import pace
 from webapp.runs.scores import Standing
@@ -108,6 +109,7 @@ def context(request: SignedIn, run: Run) -> dict[str, Any]:
         "may_write": actor.may(WRITE, run.team_id),
         "attempts": run.attempts.select_related("worker").order_by("fence"),
         "listens": run.state != "queued" or run.worker_listens(),
+        "turn": turn(actor, run) if run.state == "queued" else None,
         "last_log": last_log(run) if run.state == "failed" else [],
     }
 
@@ -127,9 +129,10 @@ def page(request: SignedIn, pk: UUID) -> HttpResponse:
 
 @login_required
 def standing(request: SignedIn, pk: UUID) -> HttpResponse:
-    """The parts of the page that change with the run's state, to be swapped in."""
+    """The parts of the page that change with the run's state, to be swapped in; while it waits, only its place in line."""
     run = find(request.actor, living(), pk, READ)
-    return render(request, "runs/_standing.html", {**context(request, run), "is_swap": True})
+    template = "runs/_waiting.html" if request.GET.get("part") == "waiting" else "runs/_standing.html"
+    return render(request, template, {**context(request, run), "is_swap": True})
 
 
 @login_required
