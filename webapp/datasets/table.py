@@ -83,7 +83,7 @@ def bars(version: DatasetVersion) -> list[dict[str, Any]]:
     most = max((label["rows"] for label in version.labels), default=1)
     return [
         {**label, "width": f"{100 * label['rows'] / most:.1f}%", "share": 100 * label["rows"] / max(version.rows, 1)}
-        for label in version.labels
+        for label in sorted(version.labels, key=lambda label: -label["rows"])
     ]
 
 

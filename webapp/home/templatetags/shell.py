@@ -12,6 +12,8 @@ from django.utils.timesince import timesince
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
+from webapp.people.access import WRITE
+
 register = Library()
 VENDOR = {"uplot": "vendor/uPlot.esm.js", "tus": "vendor/tus.js"}  # static/package.json brings them
 
@@ -21,6 +23,13 @@ def theme(request: HttpRequest | None) -> str:
     """The theme that the person chose, or nothing: then the system decides. Written by the server, so nothing flashes."""
     chosen = request.COOKIES.get("theme", "") if request else ""
     return chosen if chosen in ("light", "dark") else ""
+
+
+@register.filter
+def may_write(request: HttpRequest | None) -> bool:
+    """Whether the one who looks may add things to the team whose lists are shown."""
+    actor = getattr(request, "actor", None)
+    return bool(actor and actor.may(WRITE, actor.team_id))
 
 
 @register.simple_tag
