@@ -78,8 +78,9 @@ def boottime() -> float:
 def attend(run: Run, spares: Spares, leaving: threading.Event) -> None:
     """One attempt from its claim to its end. Raises nothing that the run is to blame for."""
     attempt = Attempt.objects.select_related("run__version__dataset", "run__base", "run__last_checkpoint").get(run=run, fence=run.fence)
-    run.folder.mkdir(parents=True, exist_ok=True)
     try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        run.clear_away()
         with spares.take(spec_of(attempt.run)) as trainer:
             Attendance(attempt, trainer, spares, leaving).follow()
     except Fenced:
@@ -91,6 +92,9 @@ def attend(run: Run, spares: Spares, leaving: threading.Event) -> None:
         log.exception("run %s broke in its supervisor", run.pk)
         with contextlib.suppress(Fenced):
             attempt.end(Ending("crash", f"The supervisor stumbled: {type(error).__name__}.", "Look into the worker's log."))
+    else:
+        run.refresh_from_db()
+        run.clear_away()
 
 
 class Attendance:

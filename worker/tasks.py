@@ -40,7 +40,13 @@ def make_agent(queues: list[str]) -> Agent:
     trains = bool({queue.TRAIN_CPU, queue.TRAIN_GPU} & set(queues))
     worker = Worker.register("train" if trains else "data", queues, machine.device())
     kinds: list[type[Claimable]] = [*([Run] if trains else []), *([WorkItem] if queue.DATA in queues else [])]
-    return Agent(worker, kinds, do, spares.warm if trains else lambda: None)
+    return Agent(worker, kinds, do, rest if trains else lambda: None)
+
+
+def rest() -> None:
+    """What a training worker does while no run waits."""
+    spares.warm()
+    Run.clear_ended()
 
 
 def do(thing: Run | WorkItem) -> None:

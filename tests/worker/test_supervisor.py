@@ -96,6 +96,50 @@ def test_without_any_whole_checkpoint_the_run_begins_anew(attended):
     assert steps_of(run) == list(range(1, 21))
 
 
+def checkpoints_on_disk(run):
+    return sorted(f"{path.parts[-3]}/{path.name}" for path in run.folder.glob("*/checkpoints/*"))
+
+
+def test_what_a_dead_attempt_left_half_done_is_cleared_away_and_what_is_committed_is_kept(attended):
+    run = attended(steps=20, every=5, crash_at=13, once=True)
+    half_done = run.folder / "1" / "checkpoints" / ".15.tmp"
+    uncommitted = run.folder / "1" / "checkpoints" / "15"
+    draft = run.folder / ".model.1.tmp"
+    for folder in (half_done, uncommitted, draft):
+        folder.mkdir()
+    theirs = run.folder / "7" / "checkpoints" / ".1.tmp"  # somebody whom we do not know yet
+    theirs.mkdir(parents=True)
+    run.clear_away()
+    assert checkpoints_on_disk(run) == ["1/10", "1/5", "7/.1.tmp"]
+    assert not draft.exists()
+
+
+def test_the_working_attempt_is_left_alone(queued, worker):
+    run = queued()
+    claimed = Run.claim(worker)
+    mine = run.folder / "1" / "checkpoints" / ".5.tmp"
+    mine.mkdir(parents=True)
+    claimed.clear_away()
+    assert mine.exists()
+
+
+def test_a_run_that_became_a_model_keeps_no_checkpoints_and_one_that_failed_does(attended):
+    run = attended(steps=20)
+    assert (run.state, checkpoints_on_disk(run)) == ("succeeded", [])
+    assert (run.folder / "model").exists()
+    run = attended(steps=20, every=5, crash_at=13, crash_by=42)
+    assert (run.state, checkpoints_on_disk(run)) == ("failed", ["1/10", "1/5"])
+
+
+def test_a_run_that_is_cancelled_while_nobody_works_on_it_is_cleared_by_the_next_idle_worker(attended):
+    run = attended(steps=20, every=5, crash_at=13)
+    assert run.state == "retry_wait" and run.cancel()
+    assert checkpoints_on_disk(run) == ["1/10", "1/5"]
+    Run.clear_ended()
+    assert checkpoints_on_disk(run) == []
+    assert not run.checkpoints.filter(state="committed").exists()
+
+
 def later(seconds, act):
     def wait_and_act():
         time.sleep(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from worker.nlp import TASKS
 from worker.spec import Setting, SpecError, Wish
 
 DECIDING = ("state", "desired", "fence", "attempts_total", "attempts_fruitless", "oom_replans")
+CLEARED = (states.SUCCEEDED, states.CANCELLED)  # a failed run keeps its last checkpoints, in case somebody wants them
 
 
 class IdempotencyConflict(Exception):
@@ -289,6 +291,29 @@ class Run(TeamScoped, Claimable):
             columns |= {"lease_until": None, "lease_owner": None, "eta_s": None, "tokens_per_s": 0, "progress": {}}
             columns["not_before"] = hence(change.delay_s) if change.delay_s else None
         return columns
+
+    # --- what it leaves on disk ---
+
+    def clear_away(self) -> None:
+        """Delete what nobody will go on from: half-done and superseded checkpoints of attempts that are over, and all of
+        them once the run became a model or was cancelled. The attempt that works on it now clears up after itself."""
+        if self.state in CLEARED:
+            self.checkpoints.filter(state="committed").update(state="deleting")
+        kept = {(str(c.fence), str(c.step)) for c in self.checkpoints.filter(state="committed")}
+        newest = self.fence - 1 if self.state in states.LEASED else self.fence
+        for left in self.folder.glob("*/checkpoints/*"):
+            fence, step = left.parts[-3], left.name
+            if fence.isdigit() and int(fence) <= newest and (fence, step) not in kept:
+                shutil.rmtree(left, ignore_errors=True)
+        for draft in self.folder.glob(".model.*.*"):
+            if int(draft.name.split(".")[2]) <= newest:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    @classmethod
+    def clear_ended(cls) -> None:
+        """The same for runs that ended while nobody worked on them."""
+        for run in cls.objects.filter(state__in=CLEARED, checkpoints__state="committed").distinct():
+            run.clear_away()
 
     @classmethod
     def open_to(cls, worker: Worker) -> Any:
