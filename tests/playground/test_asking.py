@@ -40,6 +40,7 @@ def test_charlie_cannot_find_alices_model(charlie, model):
         ([], "inputs", "between 1 and 64"),
         ([GOOD] * 65, "inputs", "between 1 and 64"),
         ([GOOD, {"text": ""}], "inputs.1.text", "empty"),
+        ({"text": "half a \ud83d smile"}, "inputs.text", "half a character"),
     ],
 )
 def test_inputs_beyond_the_limits_are_refused_with_field_and_limit(actor, model, listening, inputs, field, sentence):

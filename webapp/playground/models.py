@@ -225,12 +225,25 @@ def checked_row(task: str, row: Any, place: str) -> dict[str, str]:
             limit, length = f"{field.most_chars:,}", f"{len(value):,}"
             sentence = _("%(field)s is too long: %(length)s characters, at most %(limit)s.")
             raise SpecError(where, sentence % {"field": _(field.label), "length": length, "limit": limit})
+        if not is_writable(value):
+            raise SpecError(where, _("%(field)s holds half a character (a surrogate without its partner).") % {"field": _(field.label)})
     return {field.name: row[field.name].replace("\0", "") for field in fields}
+
+
+def is_writable(text: str) -> bool:
+    """JSON can hold half a character; no pipe and no database takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checked_parameters(parameters: Any) -> dict[str, Any]:
     """A few plain values; the task reads those that it knows."""
     plain = isinstance(parameters, dict) and len(parameters) <= MOST_PARAMETERS
-    if not plain or not all(isinstance(value, str | int | float | bool) and len(str(value)) <= 1000 for value in parameters.values()):
+    words = [str(word) for pair in parameters.items() for word in pair] if plain else []
+    is_short = all(len(word) <= 1000 and "\0" not in word and is_writable(word) for word in words)
+    if not plain or not is_short or not all(isinstance(value, str | int | float | bool) for value in parameters.values()):
         raise SpecError("parameters", _("Parameters are up to %(most)d names with a number or a short text.") % {"most": MOST_PARAMETERS})
     return dict(parameters)

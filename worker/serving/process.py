@@ -54,7 +54,7 @@ class Serving:
     def tell(self, question: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         try:
-            print(json.dumps(question, ensure_ascii=False), file=self.process.stdin, flush=True)
+            print(json.dumps(question), file=self.process.stdin, flush=True)
         except (BrokenPipeError, ValueError):
             log.warning("the serving process is gone; who asked will be told")
 
