@@ -75,6 +75,21 @@ def test_what_is_wrong_with_the_whole_is_among_the_problems_once(api, content, f
     assert [problem["row"] for problem in problems if words in problem["message"]] == [None]
 
 
+def test_texts_that_no_database_keeps_are_refused_by_field(api):
+    made = api.post("/api/v1/datasets", {"file": file(reviews())}).json()
+    for body in ('{"name": "a\\u0000b"}', '{"name": "\\ud800"}'):
+        answer = api.patch(f"/api/v1/datasets/{made['id']}", body, content_type="application/json")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "name")
+    body = '{"labels": {"positive": "\\u0000"}}'
+    answer = api.post(f"/api/v1/datasets/{made['id']}/versions", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "labels")
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=\u00e4"])
+def test_a_form_that_cannot_be_taken_apart_is_the_senders_fault(api, kind):
+    assert api.post("/api/v1/datasets", b"garbage", content_type=kind).status_code == 400
+
+
 def test_two_files_of_one_name_are_refused_rather_than_one_lost(api):
     answer = api.post("/api/v1/datasets", {"file": [file(reviews(), "a.csv"), file(reviews(), "b.csv")]})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "file")

@@ -11,13 +11,14 @@ from uuid import UUID
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 
 from webapp.people.access import Denied
 from worker.spec import SpecError
@@ -30,6 +31,20 @@ class Body(Schema):
     """What a client sends: a field that we do not know is an error, not a silence."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _holds_no_nul(cls, value: Any) -> Any:
+        """PostgreSQL keeps none."""
+        if holds_nul(value):
+            raise ValueError(_("A text may not hold NUL characters."))
+        return value
+
+
+def holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(holds_nul(part) for pair in value.items() for part in pair)
+    return any(map(holds_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
 
 
 class Problem(Exception):
@@ -121,7 +136,7 @@ def as_problem(error: Exception) -> Problem:
             return Problem(413, title(413), _("The request is larger than this server takes."))
         case PermissionDenied():
             return Problem(403, title(403), _("This is not allowed."))
-        case BadRequest() | SuspiciousOperation():
+        case BadRequest() | SuspiciousOperation() | MultiPartParserError() | UnreadablePostError():
             return Problem(400, title(400), _("The request could not be understood."))
         case HttpError():
             return Problem(error.status_code, title(error.status_code), str(error))

@@ -74,7 +74,7 @@ class Dataset(TeamScoped):
             dataset: Dataset = cls.objects.create(
                 team_id=actor.team_id,  # type: ignore[misc]  # require() has seen that there is one
                 created_by=actor.user,
-                name=(name.strip() or name_from(files[0]["name"]))[:200],
+                name=(clean(name) or name_from(files[0]["name"]))[:200],
                 task=task,
             )
             Upload.objects.filter(pk__in=[u.pk for u in uploads.values()]).update(dataset=dataset)
@@ -150,9 +150,9 @@ class Dataset(TeamScoped):
 
     # --- names and ends ---
     def rename(self, name: str) -> None:
-        if not name.strip():
+        if not clean(name):
             raise SpecError("name", _("A dataset needs a name."))
-        self.name = name.strip()[:200]
+        self.name = clean(name)[:200]
         self.save(update_fields=["name"])
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:  # the rows stay, for undo and for the runs that used them
@@ -176,6 +176,10 @@ def list_files(uploads: Mapping[str, Upload]) -> list[dict[str, str]]:
             raise SpecError(part, _("%(name)s has not arrived completely.") % {"name": upload.name})
     order = sorted(uploads, key=PARTS.index)
     return [{"part": part, "name": uploads[part].name, "sha256": uploads[part].sha256} for part in order]
+
+
+def clean(name: str) -> str:
+    return name.replace("\0", "").strip()  # PostgreSQL keeps no NUL
 
 
 def name_from(file_name: str) -> str:
