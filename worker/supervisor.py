@@ -28,6 +28,7 @@ from webapp.runs.states import Ending
 from worker import machine
 from worker.process import Spares, Trainer
 from worker.spec import Exit, RunSpec, Wish
+from worker.spec import gettext_noop as _
 
 __all__ = ["Spares", "attend"]
 
@@ -91,7 +92,7 @@ def attend(run: Run, spares: Spares, leaving: threading.Event) -> None:
     except Exception as error:
         log.exception("run %s broke in its supervisor", run.pk)
         with contextlib.suppress(Fenced):
-            attempt.end(Ending("crash", f"The supervisor stumbled: {type(error).__name__}.", "Look into the worker's log."))
+            attempt.end(Ending("crash", f"The supervisor stumbled: {type(error).__name__}.", _("Look into the worker's log.")))
     else:
         run.refresh_from_db()
         run.clear_away()
@@ -173,14 +174,14 @@ class Attendance:
         if self.told in (Wish.CANCEL, Wish.PAUSE):
             limit_s = DRAIN_LIMIT_S if self.leaving.is_set() else STOP_LIMIT_S if self.told == Wish.CANCEL else PAUSE_LIMIT_S
             if t - self.told_at > limit_s:
-                self.kill(Ending("stopped" if self.leaving.is_set() else "crash", "The trainer did not stop when asked."))
+                self.kill(Ending("stopped" if self.leaving.is_set() else "crash", _("The trainer did not stop when asked.")))
             elif t - self.told_at > limit_s / 2 and not self.termed:
                 self.termed = True
                 self.trainer.terminate()
         if not self.is_ready and t - max(self.started_at, self.heard_at) > states.START_LIMIT_S:
-            self.kill(Ending("start_timeout", "The trainer did not begin in time.", "Look at the log; the run is tried again."))
+            self.kill(Ending("start_timeout", _("The trainer did not begin in time."), _("Look at the log; the run is tried again.")))
         if self.is_ready and t - self.heard_at > self.stall_limit_s():
-            self.kill(Ending("stalled", "The trainer made no progress for too long.", "The run is tried again."))
+            self.kill(Ending("stalled", _("The trainer made no progress for too long."), _("The run is tried again.")))
 
     def stall_limit_s(self) -> float:
         between = [b[0] - a[0] for a, b in zip(self.pace, list(self.pace)[1:], strict=False)]
@@ -279,7 +280,7 @@ class Attendance:
         ending = self.verdict or states.ending_of(status, self.trainer.last_words(), progressed=self.progressed, **said)
         if ending.kind == "stopped" and self.told == Wish.RUN and status == Exit.STOPPED:
             # it left on its own word, a lease that ran out or a signal from outside: nobody asked for that here
-            ending = Ending("crash", "The trainer left without being asked.", progressed=self.progressed)
+            ending = Ending("crash", _("The trainer left without being asked."), progressed=self.progressed)
         if ending.kind in ("crash", "stalled", "start_timeout") and (words := self.trainer.last_words()):
             self.say("error", words[-2_000:])
         self.flush()

@@ -167,6 +167,16 @@ def lose(run):
     assert run.bury(Q())
 
 
+def test_the_reason_of_a_state_is_told_in_the_readers_language(submit, monkeypatch):
+    from webapp.runs.models import run as module
+
+    run = submit()
+    run.reason = states.ending_of(44).reason
+    assert run.facts()["reason"] == "The disk is full. Free some space; the run goes on by itself."
+    monkeypatch.setattr(module, "_", {"The disk is full.": "磁盘已满。", "Free some space; the run goes on by itself.": "请清理空间。"}.get)
+    assert run.facts()["reason"] == "磁盘已满。 请清理空间。"
+
+
 def test_a_run_says_when_no_worker_listens(submit, db):
     run = submit()
     assert not run.worker_listens()

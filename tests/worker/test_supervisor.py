@@ -52,12 +52,12 @@ def test_three_attempts_without_a_checkpoint_are_enough(attended):
     attended(run)
     run = attended(run)
     assert (run.state, run.reason_code, run.attempts_total) == ("failed", "crash_loop", 3)
-    assert "It went wrong. Do it better." in run.reason
+    assert "It went wrong. Do it better." in run.why
 
 
 def test_what_people_must_mend_is_not_tried_again(attended):
     run = attended(crash_at=2, crash_by=42)
-    assert (run.state, run.reason_code, run.reason) == ("failed", "user_data", "It went wrong. Do it better.")
+    assert (run.state, run.reason_code, run.why) == ("failed", "user_data", "It went wrong. Do it better.")
 
 
 def test_memory_running_out_splits_the_batch_and_counts_no_attempt_as_fruitless(attended, tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.spec import Exit, Wish
+from worker.spec import gettext_noop as _
 
 QUEUED, STARTING, RUNNING, FINALIZING = "queued", "starting", "running", "finalizing"
 RETRY_WAIT, PAUSED, STOPPING = "retry_wait", "paused", "stopping"
@@ -64,7 +65,8 @@ class Ending:
 
     @property
     def reason(self) -> str:
-        return " ".join(part for part in (self.text, self.remedy) if part)
+        """One sentence a line, so that `Run.why` can translate each."""
+        return "\n".join(part for part in (self.text, self.remedy) if part)
 
 
 def held(row: Row, fence: int) -> bool:
@@ -138,7 +140,7 @@ def _after_crash(row: Row, ending: Ending, base_delay_s: float) -> Change:
     fruitless = row.attempts_fruitless + (not ending.progressed)
     counted = {"attempts_fruitless": fruitless, "reason_code": ending.kind, "reason": ending.reason}
     if fruitless >= MOST_FRUITLESS or row.attempts_total >= MOST_ATTEMPTS:
-        gave_up = f"Gave up after {row.attempts_total} attempts. {ending.reason}".strip()
+        gave_up = "\n".join((_("Gave up after several attempts."), ending.reason)).strip()
         return Change(FAILED, {**counted, "reason_code": "crash_loop", "reason": gave_up}, outcome=ending.kind)
     delay_s = min(base_delay_s * 2 ** max(fruitless - 1, 0), LONGEST_DELAY_S)
     return Change(RETRY_WAIT, counted, delay_s=delay_s, outcome=ending.kind)
@@ -146,8 +148,8 @@ def _after_crash(row: Row, ending: Ending, base_delay_s: float) -> Change:
 
 def lost(row: Row, fence: int, progressed: bool, base_delay_s: float = 10.0) -> Change | None:
     """T10: nobody renewed the lease. The fence stays; leaving the leased states already shuts the dead holder out."""
-    text = "The worker was lost; the run goes on from its last checkpoint." if progressed else "The worker was lost; the run starts again."
-    return end(row, fence, Ending("lost", text, progressed=progressed), base_delay_s)
+    goes_on, anew = _("The worker was lost; the run goes on from its last checkpoint."), _("The worker was lost; the run starts again.")
+    return end(row, fence, Ending("lost", goes_on if progressed else anew, progressed=progressed), base_delay_s)
 
 
 def want(row: Row, wish: str) -> Change | None:
@@ -179,17 +181,17 @@ def ending_of(status: int, stderr_tail: str = "", text: str = "", remedy: str = 
         Exit.DAMAGED: "damaged",
     }
     said = {
-        "out_of_memory": ("The memory was not enough.", "Take a smaller batch, a shorter window or a smaller base model."),
-        "disk_full": ("The disk is full.", "Free some space; the run goes on by itself."),
-        "user_data": ("These rows or settings cannot be trained on.", "Look at the log below."),
-        "damaged": ("The last checkpoint was damaged.", "The run goes on from the one before."),
-        "unsafe_model": ("The base model is not safe to load.", "Choose one with safetensors weights and no code of its own."),
+        "out_of_memory": (_("The memory was not enough."), _("Take a smaller batch, a shorter window or a smaller base model.")),
+        "disk_full": (_("The disk is full."), _("Free some space; the run goes on by itself.")),
+        "user_data": (_("These rows or settings cannot be trained on."), _("Look at the log below.")),
+        "damaged": (_("The last checkpoint was damaged."), _("The run goes on from the one before.")),
+        "unsafe_model": (_("The base model is not safe to load."), _("Choose one with safetensors weights and no code of its own.")),
     }
     kind = kinds.get(Exit(status), "crash") if status in {int(e) for e in Exit} else "crash"
     if kind == "crash":
         last = stderr_tail.strip().splitlines()[-1][:300] if stderr_tail.strip() else ""
         how = f"was stopped by signal {-status}" if status < 0 else f"ended with status {status}"
-        memory = "The machine may have run out of memory: take a smaller batch." if status == -9 else ""
+        memory = _("The machine may have run out of memory: take a smaller batch.") if status == -9 else ""
         return Ending(kind, text or f"The trainer {how}.{f' {last}' if last else ''}", remedy or memory, progressed)
     cause, mend = said.get(kind, ("", ""))
     return Ending(kind, text or cause, remedy or mend, progressed)

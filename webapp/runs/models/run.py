@@ -209,6 +209,11 @@ class Run(TeamScoped, Claimable):
         return self.state in states.TERMINAL
 
     @property
+    def why(self) -> str:
+        """The reason of its state in the reader's language: `reason` keeps one English sentence a line."""
+        return " ".join(_(line) for line in self.reason.splitlines() if line)
+
+    @property
     def baselines(self) -> dict[str, Any]:
         """The free baselines of its data: {"split", "rows", "scores": {name: {metric: value}}}."""
         return dict(self.version.baselines or {})
@@ -230,7 +235,7 @@ class Run(TeamScoped, Claimable):
 
     def facts(self) -> dict[str, Any]:
         """Its state as the page, the socket's `state` message and the API all tell it."""
-        reason = self.reason
+        reason = self.why
         if self.state in states.WAITING and not reason and not self.worker_listens():
             reason = _("No training worker is running. Start one, and this run begins by itself.")
         return {
