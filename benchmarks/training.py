@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def base_folder() -> str:
 
 
 def ours(texts: list[str], labels: list[str]) -> Any:
-    """A function that trains one epoch of Full, the way the trainer's loop does."""
+    """A function that gets ready for one epoch of Full, the way the trainer's loop does it, and gives that epoch."""
     import polars as pl
     import torch
 
@@ -60,7 +61,7 @@ def ours(texts: list[str], labels: list[str]) -> Any:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
     model.train()
 
-    def epoch(number: int) -> None:
+    def train(number: int) -> None:
         for batch in batches.plan(lengths, seed=13, epoch=number, rows=BATCH, tokens=settings["batch_tokens"]):
             loss = criterion(forward.logits([rows[i]["input_ids"] for i in batch]), torch.tensor([rows[i]["label"] for i in batch]))
             loss.backward()
@@ -69,11 +70,11 @@ def ours(texts: list[str], labels: list[str]) -> Any:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-    return epoch
+    return lambda number: partial(train, number)
 
 
 def theirs(texts: list[str], labels: list[str], *, batch: int, pad_to: int | None) -> Any:
-    """A function that lets a fresh Trainer train one epoch; only its `train()` is on the clock of the caller."""
+    """A function that makes a Trainer for one epoch and gives its `train()`: loading is on nobody's clock."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
 
@@ -86,11 +87,11 @@ def theirs(texts: list[str], labels: list[str], *, batch: int, pad_to: int | Non
     ]
     collator = None if pad_to else DataCollatorWithPadding(tokenizer)
 
-    def epoch(number: int) -> None:
+    def epoch(number: int) -> Any:
         torch.manual_seed(13 + number)
         model = AutoModelForSequenceClassification.from_pretrained(base_folder(), num_labels=len(LABELS))
         arguments = TrainingArguments(
-            output_dir=tempfile.mkdtemp(),
+            output_dir=tempfile.mkdtemp(dir=os.environ.get("TUNEBENCH_HOME")),
             per_device_train_batch_size=batch,
             learning_rate=1e-4,
             num_train_epochs=1,
@@ -102,14 +103,15 @@ def theirs(texts: list[str], labels: list[str], *, batch: int, pad_to: int | Non
             disable_tqdm=True,
             seed=13 + number,
         )
-        Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator).train()
+        return Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator).train
 
     return epoch
 
 
 def clock(call: Any, number: int) -> tuple[float, float]:
+    train = call(number)
     processor, wall = time.process_time(), time.monotonic()
-    call(number)
+    train()
     return time.process_time() - processor, time.monotonic() - wall
 
 
