@@ -160,6 +160,19 @@ def test_reading_again_with_another_header_row_forgets_the_mapping(alice):
     assert read(dataset).latest_import.report["files"][0]["header_row"] == 3
 
 
+def test_a_way_of_reading_that_fails_leaves_the_way_before(alice, signed_in):
+    dataset = read(dropped(alice, reviews() + BAD_ROWS))
+    dataset.read_again(alice, {"encoding": "klingon"})
+    assert (read(dataset).state, dataset.latest_import.state) == ("needs_mapping", Import.State.READ)
+    assert "klingon" in signed_in(alice).get(f"/datasets/{dataset.pk}/").content.decode()
+    dataset.latest_import.confirm(actor_of(alice), {"text": "text", "label": "label"}, accept_rejected=True)
+    assert read(dataset).state == "ready"
+    dataset.read_again(alice, {"encoding": "klingon"})
+    assert (read(dataset).state, dataset.latest_import.state) == ("ready", Import.State.PUBLISHED)
+    dataset.latest_import.confirm(actor_of(alice), {"text": "text", "label": "label"}, accept_rejected=True)
+    assert read(dataset).versions.count() == 2 and not dataset.reason
+
+
 def test_nothing_can_be_confirmed_while_it_is_read(alice):
     dataset = dropped(alice, reviews())
     with pytest.raises((NotNow, SpecError)):

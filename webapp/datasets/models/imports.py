@@ -153,9 +153,17 @@ class Import(TeamScoped):
                 self.dataset.ask(reason)
 
     def fail(self, reason: str) -> None:
-        """The files cannot be read."""
+        """The files cannot be read, or not in this way: the reading before this one, if there is one, stands again."""
         with transaction.atomic():
-            if self._move(self.State.FAILED, out_of=self.State.open()):
+            if not self._move(self.State.FAILED, out_of=self.State.open()):
+                return
+            others = self.dataset.imports.exclude(pk=self.pk).exclude(state=self.State.FAILED).order_by("-pk")
+            before = next((other for other in others if other.report), None)
+            if before:
+                self._move(self.State.REPLACED, out_of=[self.State.FAILED])
+            if before and before._move(self.State.READ, out_of=[self.State.REPLACED]):
+                self.dataset.ask(reason)
+            else:
                 self.dataset.fall_back(reason)
 
 
