@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
@@ -127,7 +126,8 @@ class SameOrigin:
         host, origin = headers.get(b"host", ""), headers.get(b"origin", "")
         allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
         is_ours = validate_host(split_domain_port(host)[0], allowed)
-        is_same = origin in settings.CSRF_TRUSTED_ORIGINS or urlsplit(origin).netloc == host
+        schemes = ("https",) if settings.HTTPS else ("http", "https")  # a proxy may speak HTTPS for us
+        is_same = origin in settings.CSRF_TRUSTED_ORIGINS or origin in [f"{scheme}://{host}" for scheme in schemes]
         if is_ours and is_same and host:
             return await self.app(scope, receive, send)
         await send({"type": "websocket.close", "code": 4403})

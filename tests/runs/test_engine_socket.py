@@ -171,6 +171,14 @@ async def test_only_our_own_pages_may_open_a_socket(going, alices_session, origi
     assert (await Socket(going[0].pk, alices_session, origin=origin).connect())[0] is False
 
 
+async def test_behind_https_a_page_without_it_opens_no_socket(going, alices_session, settings):
+    settings.HTTPS = True
+    assert (await Socket(going[0].pk, alices_session, origin="http://localhost").connect())[0] is False
+    socket = Socket(going[0].pk, alices_session, origin="https://localhost")
+    assert (await socket.connect())[0] is True
+    await socket.disconnect()
+
+
 async def test_a_foreign_host_name_is_refused_even_if_the_origin_agrees(going, alices_session):
     assert (await Socket(going[0].pk, alices_session, host="evil.test", origin="http://evil.test").connect())[0] is False
 
