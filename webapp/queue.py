@@ -30,7 +30,7 @@ def make_app() -> Celery:
         "global_keyprefix": "tunebench:",
     }
     if not socket:
-        transport["socket_keepalive"] = True
+        transport |= {"socket_keepalive": True, "socket_connect_timeout": 4}  # a page rings, and must not wait for a dead host
     app.conf.update(
         broker_url=url,
         broker_transport_options=transport,
