@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shutil
 import statistics
 import threading
@@ -26,6 +27,7 @@ from webapp.runs import cursor, states
 from webapp.runs.models import Attempt, Fenced, Run
 from webapp.runs.states import Ending
 from worker import machine
+from worker.nlp.recipe import MOST_PARTS
 from worker.process import Spares, Trainer
 from worker.spec import Exit, RunSpec, Wish
 from worker.spec import gettext_noop as _
@@ -47,7 +49,7 @@ def spec_of(run: Run) -> RunSpec:
     """What the trainer must know. An attempt that ran out of memory splits each batch once more."""
     last, chosen = run.last_checkpoint, dict(run.settings)
     if run.oom_replans:
-        chosen["accumulation"] = int(chosen.get("accumulation", 1)) * 2**run.oom_replans
+        chosen["accumulation"] = min(int(chosen.get("accumulation", 1)) * 2**run.oom_replans, MOST_PARTS)
     return RunSpec(
         run=str(run.pk),
         fence=run.fence,
@@ -207,7 +209,9 @@ class Attendance:
             self.attempt.progress(str(message["what"]), int(message["done"]), int(message["total"]))
 
     def on_point(self, message: dict[str, Any]) -> None:
-        self.points.append({key: message[key] for key in ("step", "epoch", "time", "values")})
+        point = {key: message[key] for key in ("step", "epoch", "time", "values")}
+        point["values"] = {name: value for name, value in point["values"].items() if math.isfinite(value)}  # JSON knows no other
+        self.points.append(point)
         if "loss" in message["values"]:
             self.pace.append((float(message["time"]), int(message["step"])))
 

@@ -2,7 +2,8 @@
 it behaves; standard library only, so that it starts in no time.
 
 steps, step_s, every (steps between checkpoints), crash_at (and crash_by: signal or exit status), once (crash only in the
-first attempt), hang_at, deaf (ignores wishes), caching (progress messages first), noise (a line that is no message).
+first attempt), hang_at, deaf (ignores wishes), caching (progress messages first), noise (a line that is no message),
+nan_at (a value that is no number).
 """
 
 import ctypes
@@ -89,7 +90,8 @@ def main():
             return EXIT_STOPPED
         step += 1
         time.sleep(fake["step_s"])
-        say(kind="point", step=step, epoch=step / fake["steps"], time=step * 0.1, values={"loss": 1 / step, "tokens_per_s": 100.0})
+        values = {"loss": 1 / step, "tokens_per_s": 100.0} | ({"eval_loss": float("nan")} if step == fake.get("nan_at") else {})
+        say(kind="point", step=step, epoch=step / fake["steps"], time=step * 0.1, values=values)
         if step % fake["every"] == 0:
             checkpoint(spec, step)
         if step == fake.get("crash_at") and (first or not fake.get("once")):

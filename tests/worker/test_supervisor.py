@@ -11,6 +11,8 @@ from tests.worker.conftest import dumped
 from webapp.runs import cursor, states
 from webapp.runs.models import Run
 from worker import supervisor
+from worker.nlp import TASKS
+from worker.nlp.recipe import read_settings
 from worker.supervisor import attend
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,6 +70,20 @@ def test_memory_running_out_splits_the_batch_and_counts_no_attempt_as_fruitless(
     after = dumped(tmp_path / "dump")["spec"]["settings"]
     assert after["accumulation"] == 2 * before.get("accumulation", 1)
     assert run.state == "succeeded"
+
+
+def test_parts_of_a_batch_never_pass_what_the_trainer_takes(queued):
+    run = queued()
+    run.settings["accumulation"], run.oom_replans = 64, 4
+    settings = supervisor.spec_of(run).settings
+    assert read_settings(TASKS["classification"].settings, {"accumulation": settings["accumulation"]}, "full")["accumulation"] == 256
+
+
+def test_a_value_that_is_no_number_is_left_out_of_the_curve(attended):
+    run = attended(steps=8, nan_at=4)
+    assert run.state == "succeeded"
+    assert steps_of(run) == list(range(1, 9))
+    assert not any("eval_loss" in p["values"] for p in cursor.read(run).points)
 
 
 def test_a_full_disk_makes_the_run_wait(attended):

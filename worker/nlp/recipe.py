@@ -5,6 +5,7 @@ from __future__ import annotations
 from worker.spec import Setting
 from worker.spec import gettext_noop as _
 
+MOST_PARTS = 256  # of a batch
 TRAINING: tuple[Setting, ...] = (
     Setting(
         "epochs",
@@ -53,7 +54,7 @@ TRAINING: tuple[Setting, ...] = (
         _("parts"),
         "int",
         1,
-        256,
+        MOST_PARTS,
     ),
     Setting(
         "window",
