@@ -1,5 +1,6 @@
 """From a dropped file to a version: whole or not at all, with nothing lost unseen (reliability row 101)."""
 
+import contextlib
 import csv
 import os
 import signal
@@ -173,6 +174,33 @@ def test_a_way_of_reading_that_fails_leaves_the_way_before(alice, signed_in):
     assert read(dataset).versions.count() == 2 and not dataset.reason
 
 
+def test_other_columns_are_looked_at_before_they_become_a_version(alice, signed_in):
+    spelled = ["Positive", "positive", "negative", "NEGATIVE"]
+    rows = reviews(60).decode().splitlines()[1:]
+    content = "text,label,verdict\n" + "".join(f"{row},{spelled[i % 4]}\n" for i, row in enumerate(rows))
+    dataset = read(dropped(alice, (content + ",neutral,positive\n").encode()))
+    client, address = signed_in(alice), f"/datasets/{dataset.pk}/"
+    client.post(f"{address}versions/", {"role-0": "text", "role-2": "label"})
+    assert (read(dataset).state, dataset.versions.count()) == ("needs_mapping", 0)
+    page = client.get(address).content.decode()
+    assert "something else was found" in page and "another spelling" in page
+    assert dataset.latest_import.report["joins"].keys() <= set(spelled)
+    answers = {"role-0": "text", "role-2": "label", "accept_rejected": "on"}
+    labels = dataset.latest_import.report["labels"]
+    answers |= {f"label-{i}": label["name"].lower() for i, label in enumerate(labels)}
+    client.post(f"{address}versions/", answers)
+    version = read(dataset).latest_version
+    assert [label["name"] for label in version.labels] == ["negative", "positive"]
+    assert (version.rows, version.mapping) == (60, {"text": "text", "label": "verdict"})
+
+
+def test_other_columns_without_a_doubt_become_a_version_at_once(alice, signed_in):
+    content = "text,label,verdict\n" + "".join(f"{row},{'ab'[i % 2]}\n" for i, row in enumerate(reviews().decode().splitlines()[1:]))
+    dataset = read(dropped(alice, content.encode()))
+    signed_in(alice).post(f"/datasets/{dataset.pk}/versions/", {"role-0": "text", "role-2": "label"})
+    assert read(dataset).latest_version.mapping == {"text": "text", "label": "verdict"}
+
+
 def test_nothing_can_be_confirmed_while_it_is_read(alice):
     dataset = dropped(alice, reviews())
     with pytest.raises((NotNow, SpecError)):
@@ -237,8 +265,9 @@ def test_killed_at_any_time_there_is_no_version_or_a_whole_one(alice, kind):
 
 def kill_children():
     for child in psutil.Process().children(recursive=True):
-        if "webapp.datasets.reading" in " ".join(child.cmdline()):
-            os.kill(child.pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.Error):  # it is gone already
+            if "webapp.datasets.reading" in " ".join(child.cmdline()):
+                os.kill(child.pid, signal.SIGKILL)
 
 
 def reset(dataset, kind):

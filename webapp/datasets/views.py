@@ -109,7 +109,11 @@ def versions(request: HttpRequest, pk: Any) -> HttpResponse:
         raise Http404
     try:
         wanted = Mapping.of(reading).with_answers(request.POST)
-        reading.confirm(request.actor, wanted.roles, labels=wanted.labels, message=wanted.message, accept_rejected=wanted.accept_rejected)  # type: ignore[attr-defined]
+        answers = {"message": wanted.message, "accept_rejected": wanted.accept_rejected}
+        if wanted.is_counted:
+            reading.confirm(request.actor, wanted.roles, labels=wanted.labels, **answers)  # type: ignore[attr-defined]
+        else:
+            reading.look_again(request.actor, wanted.roles, labels=wanted.labels or None, **answers)  # type: ignore[attr-defined]
     except (SpecError, NotNow) as error:
         return render_mapping(request, found, str(error))
     return redirect("datasets:show", pk)

@@ -25,7 +25,13 @@ def read_files(item: WorkItem) -> None:
     if reading.state != Import.State.READING:
         return
     files = [{"part": f["part"], "name": f["name"], "path": str(blobs.path_of(f["sha256"]))} for f in reading.files]
-    job = {"files": files, "task": reading.dataset.task, "options": reading.reading_options, "out": folder_for(reading, item)}
+    job = {
+        "files": files,
+        "task": reading.dataset.task,
+        "options": reading.reading_options,
+        "mapping": reading.options.get("mapping"),
+        "out": folder_for(reading, item),
+    }
     try:
         report = limited.run("read", job, progress_of(reading.dataset))
     except ReadingError as error:

@@ -42,7 +42,7 @@ class Import(TeamScoped):
 
     dataset = models.ForeignKey("datasets.Dataset", models.CASCADE, related_name="imports")
     files: Any = models.JSONField(default=list)  # [{"part", "name", "sha256"}]
-    options: Any = models.JSONField(default=dict)  # {header_row, encoding, ..., mapping, labels, accept_rejected, message, confirmed}
+    options: Any = models.JSONField(default=dict)  # {header_row, encoding, ..., mapping, labels, accept_rejected, message, confirmed, look}
     report: Any = models.JSONField(default=dict)  # webapp/datasets/reading: Report.to_json()
     state = models.CharField(max_length=14, choices=State.choices, default=State.READING)
 
@@ -76,6 +76,8 @@ class Import(TeamScoped):
             except SpecError as error:
                 return self.dataset.ask(str(error) if self.options.get("mapping") else told)
             wanted = self.options.get("confirmed") or self.options.get("mapping")
+            if self.options.get("look") and report["doubts"]:
+                return self.dataset.ask(_("With these columns something else was found. Look at it, then create the version."))
             if (report["plain"] or wanted) and (not report["rows_rejected"] or self.options.get("accept_rejected")):
                 self._publish()
             else:
@@ -85,7 +87,7 @@ class Import(TeamScoped):
         """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,
         `delimiter`, `sheet`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
         given = {name: value for name, value in options.items() if value is not None}
-        wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True}
+        wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True, "look": False}
         if any(wanted.get(name) != self.options.get(name) for name in READING_OPTIONS):
             return self.dataset.read_again(actor.user, wanted)
         self.check_mapping(mapping)
@@ -96,6 +98,11 @@ class Import(TeamScoped):
             self.refresh_from_db()
             self._publish()
         return self
+
+    def look_again(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
+        """Have the file looked at with other columns; it becomes a version unless a person should see what that brings up."""
+        self.check_mapping(mapping)
+        return self.dataset.read_again(actor.user, {**options, "mapping": dict(mapping), "confirmed": False, "look": True})
 
     def check_mapping(self, mapping: Mapping[str, str]) -> None:
         columns = [column["name"] for column in self.report.get("columns", [])]

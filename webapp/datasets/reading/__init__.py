@@ -4,7 +4,8 @@ Pure Python without Django: everything here runs in a child process with capped 
 (`python -m webapp.datasets.reading`, JSON on its standard input, JSON lines on its standard output).
 
     read       {"files": [{"part": "file"|"train"|"validation"|"test", "name", "path"}], "task": slug, "out": folder,
-                "options": {header_row?, encoding?, delimiter?, sheet?, member?}, "limits": {..}?}   -> Report as JSON
+                "options": {header_row?, encoding?, delimiter?, sheet?, member?}, "mapping": {role: column}?,
+                "limits": {..}?}                                                                     -> Report as JSON
     publish    {"staged": [{"part", "path"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
                 "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
                 "problems": the report's problems?}                                                  -> Published as JSON
@@ -127,7 +128,7 @@ class Report:
     task: str
     files: list[FileReport]
     columns: list[Column]
-    mapping: dict[str, str]  # suggested {role: column}
+    mapping: dict[str, str]  # {role: column} that was looked at: the one asked for if the file has its columns, else a suggestion
     preview: list[dict[str, Any]]  # the first rows: {"_row", "_part", column: text}
     rows: int  # rows_in of all files
     rows_read: int
@@ -138,6 +139,7 @@ class Report:
     labels: list[dict[str, Any]] = field(default_factory=list)  # [{"name", "rows", "missing": it stands for "no label"}]
     joins: dict[str, str] = field(default_factory=dict)  # suggested {label as written: label}
     statistics: dict[str, Any] = field(default_factory=dict)  # lengths, duplicates, ...; see findings.py
+    doubts: bool = False  # something about the rows of this mapping needs a person
     plain: bool = False  # roles are clear and every row is good: a version may be made without asking
 
     @property

@@ -46,7 +46,7 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
         files.append(read_file(Path(file["path"]), desk, job.get("options") or {}))
         desks.append(desk)
     gather_rejected(desks, out)
-    return report(job["task"], files, desks, progress).to_json()
+    return report(job["task"], files, desks, job.get("mapping") or {}, progress).to_json()
 
 
 def gather_rejected(desks: list[Desk], out: Path) -> None:
@@ -184,12 +184,14 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
 
 
 # --- All files together -----------------------------------------------------------------------------------------------------
-def report(slug: str, files: list[FileReport], desks: list[Desk], progress: Progress) -> Report:
+def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[str, str], progress: Progress) -> Report:
     task = TASKS[slug]
     rows = together(files)
     progress("looking", 0, 1)
     found = columns_of.describe(rows, task, has_parts=len(files) > 1, originals=desks[0].originals)
     mapping = {column.role: column.name for column in found if column.role}
+    if wanted and set(wanted.values()) <= {column.name for column in found}:
+        mapping = wanted
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
@@ -219,6 +221,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], progress: Prog
         labels=looked.labels,
         joins=looked.joins,
         statistics=looked.statistics,
+        doubts=bool(looked.findings),
         plain=not counts and not asked and clear(files) and obvious(found, len(task.roles)),
     )
 
