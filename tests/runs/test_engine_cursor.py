@@ -154,10 +154,25 @@ def test_a_long_curve_arrives_thinned_with_its_peaks_and_all_evaluations():
     marked = [(Cursor(1, n), point(n)) for n in range(1, 20_001)]
     marked[7_777][1]["values"]["loss"] = 99.0
     marked[12_345][1]["values"] = {"eval_loss": 1.0}
-    thin = [p for _, p in cursor.thin(marked)]
+    thin = [p for _, p in cursor.thin(marked, len(marked))]
     assert len(thin) <= 4_100
     assert marked[7_777][1] in thin and marked[12_345][1] in thin
     assert thin[0]["step"] == 1 and thin[-1]["step"] == 20_000
+
+
+def test_a_long_absence_is_made_up_for_thinned_out_and_the_curve_goes_on_behind_it(recorded, monkeypatch):
+    run, attempt = recorded([1, 2])
+    page = Page()
+    page.connect(run)
+    write(attempt, *[[n] for n in range(3, 403)])
+    cursor.merge(run, 1)
+    monkeypatch.setattr(cursor, "MOST_POINTS", 60)
+    page.connect(run)
+    assert page.cursor == Cursor(1, 401) and len(page.steps) <= 65
+    assert page.steps == sorted(set(page.steps)) and page.steps[-1] == 402
+    write(attempt, [403])
+    page.connect(run)
+    assert page.steps[-2:] == [402, 403]
 
 
 def test_large_replays_come_in_messages_whose_cursor_stands_behind_whole_frames(recorded, monkeypatch):

@@ -12,6 +12,7 @@ import math
 import struct
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -57,36 +58,40 @@ class Stretch(NamedTuple):
         return [point for _cursor, point in self.marked]
 
 
-def read(run: Run, after: Cursor = START) -> Stretch:
-    """Everything after the cursor that still counts, in order."""
+def read(run: Run, after: Cursor = START, most: float = math.inf) -> Stretch:
+    """Everything after the cursor that still counts, in order; thinned out where it would be more than about `most` points."""
     # First the frames, then the attempts: one that begins in between must cut, since its frames will follow the cursor.
     chunks = list(run.chunks.filter(fence__gte=after.fence).exclude(fence=after.fence, seq__lte=after.seq).order_by("fence", "seq"))
     begun = run.attempts.exclude(resumed_step=None).order_by("fence").values_list("fence", "resumed_step")
     goes_on = [(fence, int(step or 0)) for fence, step in begun]
     later = [(fence, step) for fence, step in goes_on if fence > after.fence]
-    last = Cursor(later[-1][0], 0) if later else after
-    marked: list[tuple[Cursor, Point]] = []
+    last = max([Cursor(later[-1][0], 0) if later else after, *(Cursor(chunk.fence, chunk.seq) for chunk in chunks[-1:])])
     log: list[dict[str, Any]] = []
-    for chunk in chunks:
-        held = after.seq if chunk.fence == after.fence else 0
-        limit = min([step for fence, step in goes_on if fence > chunk.fence], default=math.inf)
-        marked += [(Cursor(chunk.fence, seq), p) for seq, p in chunk_points(chunk) if seq > held and p["step"] <= limit]
-        log += [{k: line[k] for k in line if k != "seq"} for line in chunk.log if line.get("seq", chunk.seq) > held]
-        last = max(last, Cursor(chunk.fence, chunk.seq))
+
+    def counting() -> Iterator[tuple[Cursor, Point]]:
+        for chunk in chunks:
+            held = after.seq if chunk.fence == after.fence else 0
+            limit = min([step for fence, step in goes_on if fence > chunk.fence], default=math.inf)
+            for seq, point in chunk_points(chunk):
+                if seq > held and point["step"] <= limit:
+                    yield Cursor(chunk.fence, seq), point
+            log.extend({k: line[k] for k in line if k != "seq"} for line in chunk.log if line.get("seq", chunk.seq) > held)
+
+    marked = list(thin(counting(), sum(map(size, chunks)), most))
     cut = min([step for _fence, step in later], default=None) if after != START else None
     return Stretch(marked, log, cut, last)
 
 
 def messages(run: Run, after: Cursor = START) -> tuple[list[dict[str, Any]], Cursor]:
     """The same as messages for the socket, and the cursor that they lead to."""
-    stretch = read(run, after)
+    stretch = read(run, after, MOST_POINTS)
     if stretch.next == after:
         return [], after
     found: list[dict[str, Any]] = []
     if stretch.cut is not None:
         found.append({"type": "cut", "fence": stretch.next.fence, "step": stretch.cut})
     batch: list[Point] = []
-    for i, (cursor, point) in enumerate(marked := thin(stretch.marked) if after == START else stretch.marked):
+    for i, (cursor, point) in enumerate(marked := stretch.marked):
         batch.append(point)
         whole_frame = i + 1 == len(marked) or marked[i + 1][0] != cursor  # a cursor may only stand behind a whole frame
         if len(batch) >= SENT_POINTS and whole_frame:
@@ -100,6 +105,14 @@ def messages(run: Run, after: Cursor = START) -> tuple[list[dict[str, Any]], Cur
 def chunk_points(chunk: MetricChunk) -> Iterable[tuple[int, Point]]:
     """Its points, each with the seq of the frame it came in."""
     return unpack(bytes(chunk.columns)) if chunk.columns else [(chunk.seq, point) for point in chunk.points]
+
+
+def size(chunk: MetricChunk) -> int:
+    """How many points it holds, told without unpacking them."""
+    if not chunk.columns:
+        return len(chunk.points)
+    (length,) = struct.unpack_from("<I", chunk.columns)
+    return int(json.loads(bytes(chunk.columns[4 : 4 + length]))["n"])
 
 
 def pack(points: Iterable[tuple[int, Point]]) -> bytes:
@@ -188,14 +201,17 @@ def rollup(points: list[Point]) -> dict[str, list[float]]:
     return {name: [min(v), max(v), sum(v) / len(v)] for name, v in series.items()}
 
 
-def thin(marked: list[tuple[Cursor, Point]], most: int = MOST_POINTS, by: str = "loss") -> list[tuple[Cursor, Point]]:
-    """At most about `most` points: of each bucket those with the least and the greatest loss, and every evaluation."""
-    if len(marked) <= most:
-        return marked
-    values = [point["values"].get(by) for _cursor, point in marked]
-    width = math.ceil(2 * len(marked) / most)
-    kept = {0, len(marked) - 1} | {i for i, value in enumerate(values) if value is None}
-    for start in range(0, len(marked), width):
-        bucket = [(values[i], i) for i in range(start, min(start + width, len(marked))) if values[i] is not None]
-        kept |= {min(bucket)[1], max(bucket)[1]} if bucket else set()
-    return [marked[i] for i in sorted(kept)]
+def thin(marked: Iterable[tuple[Cursor, Point]], count: int, most: float = MOST_POINTS, by: str = "loss") -> Iterator[tuple[Cursor, Point]]:
+    """At most about `most` of `count` points, without ever holding them all: of each bucket the first and those with the
+    least and the greatest loss; every evaluation; and the last of all."""
+    width = 1 if count <= most else math.ceil(3 * count / most)
+    waiting, last = iter(marked), None
+    while bucket := list(islice(waiting, width)):
+        values = {i: point["values"].get(by) for i, (_cursor, point) in enumerate(bucket)}
+        known = {i: value for i, value in values.items() if value is not None}
+        peaks = {min(known, key=known.__getitem__), max(known, key=known.__getitem__)} if known else set()
+        kept = sorted({0} | peaks | (values.keys() - known.keys()))
+        yield from (bucket[i] for i in kept)
+        last = None if kept[-1] == len(bucket) - 1 else bucket[-1]
+    if last is not None:
+        yield last
