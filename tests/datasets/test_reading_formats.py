@@ -197,3 +197,9 @@ def test_the_label_is_the_column_that_is_called_most_like_one(tmp_path, header, 
     path = tmp_path / "rows.csv"
     path.write_text(header + "\n" + "".join(f'{"ab"[i % 2]},"{text}",{"xyz"[i % 3]}\n' for i, (text, _) in enumerate(ROWS)))
     assert reading(path, tmp_path / "out")["mapping"]["label"] == label
+
+
+def test_a_column_called_text_is_not_the_label_of_a_small_file(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(csv_text([(f"Short {i}", "ab"[i % 2]) for i in range(10)], "text,verdict"))
+    assert reading(path, tmp_path / "out")["mapping"] == {"text": "text", "label": "verdict"}

@@ -88,7 +88,9 @@ def with_roles(columns: list[Column], task: Task, rows: int, has_parts: bool) ->
     if not has_parts and (split := next((c for c in columns if is_split(c)), None)):
         taken[split.name] = (SPLIT, "its values are names of parts: " + ", ".join(h["name"] for h in split.histogram[:3]))
     for role in sorted(task.roles, key=lambda r: not r.is_label):
-        rated = [(fit(c, role, rows), c) for c in columns if c.name not in taken and c.type != "empty"]
+        texts = {hint for other in task.roles if role.is_label and not other.is_label for hint in other.hints}
+        free = [c for c in columns if c.name not in taken and c.type != "empty" and c.name.strip().lower() not in texts]
+        rated = [(fit(c, role, rows), c) for c in free]
         best = max(rated, key=lambda pair: pair[0][0], default=None)
         if best and best[0][0] > 0:
             taken[best[1].name] = (role.name, best[0][1])
