@@ -74,7 +74,8 @@ def declared_length(scope: Scope) -> int:
 
 
 def too_large(limit: int) -> Refused:
-    return Refused(413, "Content Too Large", f"This address takes at most {limit:,} bytes in one request.")
+    said = f"This address takes at most {limit:,} bytes in one request. Larger files go in parts to /datasets/uploads/ (tus 1.0)."
+    return Refused(413, "Content Too Large", said)
 
 
 def counted(receive: Receive, limit: int) -> Receive:
