@@ -160,6 +160,20 @@ def test_a_long_curve_arrives_thinned_with_its_peaks_and_all_evaluations():
     assert thin[0]["step"] == 1 and thin[-1]["step"] == 20_000
 
 
+def test_a_long_curve_can_be_read_page_by_page_across_attempts(recorded, worker):
+    run, _ = recorded(*[[n, n + 1] for n in range(1, 21, 2)])
+    write(another_attempt(run, worker, 14), *[[n] for n in range(15, 31)])
+    steps, after = [], START
+    for _turn in range(20):
+        stretch = cursor.read(run, after, page=6)
+        assert len(stretch.points) <= 7
+        if stretch.next == after:
+            break
+        steps = [step for step in steps if stretch.cut is None or step <= stretch.cut] + [p["step"] for p in stretch.points]
+        after = stretch.next
+    assert steps == list(range(1, 31))
+
+
 def test_a_long_absence_is_made_up_for_thinned_out_and_the_curve_goes_on_behind_it(recorded, monkeypatch):
     run, attempt = recorded([1, 2])
     page = Page()

@@ -26,6 +26,7 @@ from worker.spec import SpecError
 router = Router(tags=["runs"])
 DEFAULT_METHOD = "full"
 MOST_LOG_LINES = 1_000
+MOST_POINTS = 10_000  # in one answer
 
 
 class NewRun(Body):
@@ -161,16 +162,28 @@ def steer(run: Run, verb: str) -> dict[str, Any]:
 
 @router.get("/runs/{uuid:pk}/points", response=Any, summary="The curve after a cursor")
 def points(request: HttpRequest, pk: UUID, after: str | None = None) -> Any:
-    """`next` is the cursor for the next call. `cut`, if given, says: drop points after that step, then add these."""
-    stretch = cursor.read(the_run(request, str(pk)), Cursor.read(after))
+    """`next` is the cursor for the next call; an answer holds about 10,000 points at most, so call until it stays the same.
+    `cut`, if given, says: drop points after that step, then add these."""
+    stretch = cursor.read(the_run(request, str(pk)), Cursor.read(after), page=MOST_POINTS)
     cut = None if stretch.cut is None else {"fence": stretch.next.fence, "step": stretch.cut}
-    return {"points": stretch.points, "log": stretch.log, "next": str(stretch.next), "cut": cut}
+    return {"points": by_step(stretch.points), "log": stretch.log, "next": str(stretch.next), "cut": cut}
+
+
+def by_step(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each step once: what was measured after it stands beside what it measured itself."""
+    merged: list[dict[str, Any]] = []
+    for point in points:
+        if merged and merged[-1]["step"] == point["step"]:
+            merged[-1] = {**merged[-1], "values": merged[-1]["values"] | point["values"]}
+        else:
+            merged.append(point)
+    return merged
 
 
 @router.get("/runs/{uuid:pk}/points.csv", response=Any, summary="The curve as a table")
 def points_csv(request: HttpRequest, pk: UUID) -> Any:
     run = the_run(request, str(pk))
-    points = cursor.read(run).points
+    points = by_step(cursor.read(run).points)
     series = sorted({name for point in points for name in point["values"]})
     table = io.StringIO()
     writer = csv.writer(table)

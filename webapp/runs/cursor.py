@@ -12,7 +12,7 @@ import math
 import struct
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -58,18 +58,25 @@ class Stretch(NamedTuple):
         return [point for _cursor, point in self.marked]
 
 
-def read(run: Run, after: Cursor = START, most: float = math.inf) -> Stretch:
-    """Everything after the cursor that still counts, in order; thinned out where it would be more than about `most` points."""
+def read(run: Run, after: Cursor = START, most: float = math.inf, page: float = math.inf) -> Stretch:
+    """What was recorded after the cursor and still counts, in order.
+
+    Thinned out where it would be more than about `most` points; no further than about `page` points, and what `next` then
+    stands for is not the end.
+    """
     # First the frames, then the attempts: one that begins in between must cut, since its frames will follow the cursor.
     chunks = list(run.chunks.filter(fence__gte=after.fence).exclude(fence=after.fence, seq__lte=after.seq).order_by("fence", "seq"))
     begun = run.attempts.exclude(resumed_step=None).order_by("fence").values_list("fence", "resumed_step")
     goes_on = [(fence, int(step or 0)) for fence, step in begun]
     later = [(fence, step) for fence, step in goes_on if fence > after.fence]
-    last = max([Cursor(later[-1][0], 0) if later else after, *(Cursor(chunk.fence, chunk.seq) for chunk in chunks[-1:])])
+    sizes = [size(chunk) for chunk in chunks]
+    taken = next((n for n, points in enumerate(accumulate(sizes), 1) if points >= page), len(chunks))
+    reached = [Cursor(chunk.fence, chunk.seq) for chunk in chunks[:taken][-1:]]
+    last = max([after, *reached] + [Cursor(fence, 0) for fence, _step in later[-1:] if taken == len(chunks)])
     log: list[dict[str, Any]] = []
 
     def counting() -> Iterator[tuple[Cursor, Point]]:
-        for chunk in chunks:
+        for chunk in chunks[:taken]:
             held = after.seq if chunk.fence == after.fence else 0
             limit = min([step for fence, step in goes_on if fence > chunk.fence], default=math.inf)
             for seq, point in chunk_points(chunk):
@@ -77,7 +84,7 @@ def read(run: Run, after: Cursor = START, most: float = math.inf) -> Stretch:
                     yield Cursor(chunk.fence, seq), point
             log.extend({k: line[k] for k in line if k != "seq"} for line in chunk.log if line.get("seq", chunk.seq) > held)
 
-    marked = list(thin(counting(), sum(map(size, chunks)), most))
+    marked = list(thin(counting(), sum(sizes[:taken]), most))
     cut = min([step for _fence, step in later], default=None) if after != START else None
     return Stretch(marked, log, cut, last)
 
