@@ -106,7 +106,8 @@ def test_the_curve_comes_by_cursor(as_alice, submit, worker):  # noqa: F811
     submit()
     attempt = Run.claim(worker).attempts.get()
     attempt.ready(10, 0)
-    attempt.record([point(1), point(2, eval_loss=0.5)], [{"at": "now", "level": "info", "text": "begun"}])
+    evaluation = {**point(2), "values": {"eval_loss": 0.5}}  # comes after the step itself
+    attempt.record([point(1), point(2), evaluation], [{"at": "now", "level": "info", "text": "begun"}])
     path = f"/runs/{attempt.run_id}"
     _, first = as_alice("GET", f"{path}/points")
     assert ([p["step"] for p in first["points"]], first["next"], first["cut"]) == ([1, 2], "1.1", None)
