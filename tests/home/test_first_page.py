@@ -126,6 +126,15 @@ def test_the_workers_are_counted_and_a_missing_kind_is_said(alice, signed_in):
 # --- the shell -----------------------------------------------------------------------------------------------------------
 
 
+def test_the_first_page_is_of_the_team_that_one_works_in(bob, team, run, signed_in):
+    finished(run, team)
+    client = signed_in(bob)
+    assert "Reviews" in text(client.get("/"))
+    client.post("/teams/", {"name": "Bob's other team"})
+    page = client.get("/")
+    assert "Reviews" not in text(page) and "reviews-7" not in text(page) and page.context["next_step"] == 1
+
+
 def test_the_theme_that_was_chosen_is_written_by_the_server(alice, signed_in):
     client = signed_in(alice)
     assert "data-theme" not in client.get("/").content.decode()

@@ -30,8 +30,11 @@ def page(request: SignedIn) -> HttpResponse:
     context = {
         "running": running(actor),
         "finished": [Standing(run) for run in runs(actor).filter(state__in=FINISHED).order_by("-finished_at")[:5]],
-        "datasets": Dataset.objects.visible_to(actor).filter(deleted_at=None).order_by("-pk")[:4],
-        "models": ModelVersion.objects.visible_to(actor).filter(deleted_at=None, kind=ModelVersion.Kind.RUN).order_by("-pk")[:4],
+        "datasets": Dataset.objects.visible_to(actor).filter(team=actor.team_id).order_by("-pk")[:4],
+        "models": ModelVersion.objects.visible_to(actor)
+        .present()
+        .filter(team=actor.team_id, kind=ModelVersion.Kind.RUN)
+        .order_by("-pk")[:4],
         "workers": [{"kind": kind, "count": heard.count(kind)} for kind in KINDS],
         "may_write": actor.may(WRITE, actor.team_id),
         **steps(actor),
@@ -46,7 +49,7 @@ def now_running(request: SignedIn) -> HttpResponse:
 
 
 def runs(actor: Actor) -> Any:
-    return Run.objects.present().visible_to(actor).select_related("version__dataset", "base", "created_by")
+    return Run.objects.present().visible_to(actor).filter(team=actor.team_id).select_related("version__dataset", "base", "created_by")
 
 
 def running(actor: Actor) -> list[Standing]:
@@ -58,8 +61,8 @@ def running(actor: Actor) -> list[Standing]:
 
 def steps(actor: Actor) -> dict[str, Any]:
     """The way of a newcomer: which of the three steps are done, and which one is next (0: all are done)."""
-    has_data = Dataset.objects.visible_to(actor).filter(deleted_at=None, state=Dataset.State.READY).first()
+    has_data = Dataset.objects.visible_to(actor).filter(team=actor.team_id, state=Dataset.State.READY).first()
     has_model = runs(actor).filter(state=Run.State.SUCCEEDED, result__isnull=False).order_by("-pk").first()
-    has_tried = bool(has_model) and Prediction.objects.visible_to(actor).filter(state=Prediction.State.DONE).exists()
+    has_tried = bool(has_model) and Prediction.objects.visible_to(actor).filter(team=actor.team_id, state=Prediction.State.DONE).exists()
     done = [bool(has_data or has_model), bool(has_model), has_tried]
     return {"next_step": 0 if all(done) else done.index(False) + 1, "ready_dataset": has_data, "ready_run": has_model}
