@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 DATA = "data"
 TRAIN_CPU = "train.cpu"
 TRAIN_GPU = "train.gpu"
+RINGING = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}  # a page must not hang on a frozen broker; workers wait longer
 RING = "worker.ring"  # the one task name; worker/tasks.py answers to it
 
 
@@ -58,9 +59,11 @@ def ring(*queues: str) -> None:
     """Tell whoever listens on `queues` to look. Never raises: a lost ring costs a poll interval, nothing else."""
     for queue in queues:
         try:
-            app.send_task(RING, queue=queue, expires=60, retry=False)
+            with app.connection_for_write(transport_options=RINGING) as connection:
+                app.send_task(RING, queue=queue, expires=60, retry=False, connection=connection)
         except Exception as error:  # the broker may be away; the agents poll
             log.warning("could not ring %s: %s", queue, error)
+            return  # the others would only be waited for as well
 
 
 def ring_on_commit(*queues: str) -> None:

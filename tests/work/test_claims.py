@@ -1,5 +1,6 @@
 """Leases and fences in SQL. These tests also run on PostgreSQL (test_on_postgresql.py)."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils.timezone import now
 
+from webapp import queue
 from webapp.runs.models import Run
 from webapp.work.agent import Agent
 from webapp.work.models import Worker, WorkItem, boot_id, hence, sweep_workers
@@ -211,6 +213,17 @@ def test_a_worker_that_is_silent_is_not_counted_as_listening(hand):
     assert not Worker.listening("data").exists()
     assert hand.beat()
     assert Worker.listening("data").exists()
+
+
+def test_a_broker_that_accepts_and_says_nothing_holds_nobody_up(settings, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        settings.REDIS_URL = f"redis://127.0.0.1:{frozen.getsockname()[1]}/0"
+        ours = queue.app
+        monkeypatch.setattr(queue, "app", queue.make_app())
+        ours.set_current()  # the last one made would be everybody's
+        began = time.monotonic()
+        queue.ring(queue.TRAIN_CPU, queue.TRAIN_GPU)
+        assert time.monotonic() - began < 5
 
 
 def test_a_claim_that_is_rolled_back_leaves_nothing(submit, worker):
