@@ -9,6 +9,7 @@ import pytest
 from tests.datasets.files import csv_text, publishing, reading, reviews
 from webapp.datasets.reading import Limits, ReadingError
 from webapp.datasets.reading.baselines import baselines
+from webapp.datasets.reading.read import read as read_verb
 
 
 @pytest.fixture
@@ -170,3 +171,26 @@ def test_ten_thousand_labels_are_counted_and_their_column_named(read):
     (finding,) = [f for f in report["findings"] if f["level"] == "error"]
     assert (finding["code"], finding["column"]) == ("too_many_classes", "label")
     assert "10,000 different labels" in finding["message"]
+
+
+TINY = [(f"a text number {i}", ("negative", "neutral", "positive")[i % 3]) for i in range(900)]
+
+
+def test_a_report_stays_small_however_wide_and_long_the_table_is(tmp_path):
+    names = [f"c{i}" for i in range(150)]
+    rows = "".join(f"{text},{label}," + ",".join(f"{i % 900}.{c}" for c in range(150)) + "\n" for i, (text, label) in enumerate(TINY))
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label," + ",".join(names) + "\n" + rows + "b" * 500_000 + ",positive" + ",0" * 150 + "\n")
+    report = reading(path, tmp_path / "out")
+    assert sum(len(column["histogram"]) for column in report["columns"]) <= 50_000
+    assert [h["name"] for h in next(c for c in report["columns"] if c["name"] == "label")["histogram"]]
+    path.write_text("text,label\n" + "b" * 500_000 + ",positive\n" + csv_text(reviews(20)).split("\n", 1)[1])
+    assert len(str(reading(path, tmp_path / "out"))) < 50_000
+
+
+def test_a_finding_about_labels_does_not_quote_whole_texts(tmp_path):
+    (tmp_path / "rows.csv").write_text(csv_text([(f"{'x' * 300} {i}", "ab"[i % 2]) for i in range(30)]))
+    job = {"files": [{"name": "rows.csv", "path": str(tmp_path / "rows.csv")}], "task": "classification", "out": str(tmp_path / "out")}
+    report = read_verb(job | {"mapping": {"text": "label", "label": "text"}}, Limits(), lambda *_: None)
+    (finding,) = [f for f in report["findings"] if f["code"] == "missing_label"]
+    assert (finding["count"], finding["column"], len(finding["message"]) < 100) == (30, "text", True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ from worker.nlp import Task
 from worker.spec import Role
 
 MOST_LABELS = 1_000
+MOST_VALUES = 50_000  # of all histograms together, as they travel in the report
 EXAMPLES = 3
 NUMBER = r"^\s*[-+]?(\d+|\d{1,3}([,. ]\d{3})+)([.,]\d+)?([eE][-+]?\d+)?\s*%?\s*$"
 DATE = r"^\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]\d{1,2}:\d{2}.*)?\s*$"
@@ -42,7 +44,17 @@ def describe(rows: pl.LazyFrame, task: Task, has_parts: bool, originals: dict[st
     few = rows.head(5_000).collect()
     columns = [column(i, name, facts, few, rows, originals) for i, name in enumerate(names)]
     total = int(facts["rows"]) if "rows" in facts else few.height
-    return with_roles(columns, task, total, has_parts)
+    return with_roles(within_room(columns), task, total, has_parts)
+
+
+def within_room(columns: list[Column]) -> list[Column]:
+    """Histograms while there is room, the short ones first: a table may have 2,000 columns of 1,000 values."""
+    room, kept = MOST_VALUES, set()
+    for column in sorted(columns, key=lambda c: len(c.histogram)):
+        room -= len(column.histogram)
+        if room >= 0:
+            kept.add(column.name)
+    return [c if c.name in kept else replace(c, histogram=[]) for c in columns]
 
 
 def measures(i: int, name: str) -> list[pl.Expr]:

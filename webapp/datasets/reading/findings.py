@@ -18,6 +18,7 @@ from worker.spec import Role
 WORD_ROWS = 100_000  # rows whose words are counted
 WORD = r"\p{Han}|\p{Hiragana}|\p{Katakana}|[\w&&[^\p{Han}\p{Hiragana}\p{Katakana}]]+"
 MOST_LISTED = 2_000  # labels in a report
+LONGEST_STAND_IN = 10  # characters; a longer label is refused for its length
 MOST_COUNTED = 1_000_000  # labels that are told apart at all
 
 SIGNS = {  # what else stands beside the words positive and negative, and means the same
@@ -105,7 +106,7 @@ def stands_for_nothing(task: Task, label: Role, value: str) -> bool:
 def about_labels(looked: Looked, column: str) -> None:
     missing = sum(entry["rows"] for entry in looked.labels if entry["missing"])
     if missing:
-        names = ", ".join(f'"{e["name"]}"' for e in looked.labels if e["missing"] and e["name"])
+        names = ", ".join(f'"{e["name"]}"' for e in looked.labels if e["missing"] and 0 < len(e["name"]) <= LONGEST_STAND_IN)
         text = "Rows without a label" + (f" (empty or {names})" if names else "") + f", to be left out: {missing:,}."
         looked.findings.append(Finding("missing_label", text, "warning", missing, column))
     looked.joins = joins_of({e["name"]: e["rows"] for e in looked.labels if not e["missing"]})

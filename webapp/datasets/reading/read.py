@@ -32,7 +32,8 @@ from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.staging import Desk, Progress
 from worker.nlp import TASKS
 
-PREVIEW = 20
+PREVIEW = 20  # rows
+PREVIEW_CELL = 2_000  # characters
 TABLES = (".csv", ".tsv", ".tab")
 REMEDY = "Expected are rows such as: text, label."
 
@@ -211,7 +212,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         files=files,
         columns=found,
         mapping=mapping,
-        preview=rows.head(PREVIEW).collect().to_dicts(),
+        preview=rows.head(PREVIEW).with_columns(pl.col(pl.String).str.slice(0, PREVIEW_CELL)).collect().to_dicts(),
         rows=sum(f.rows_in for f in files),
         rows_read=sum(f.rows_read for f in files),
         rows_rejected=sum(f.rows_rejected for f in files),
