@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 DATA = "data"
 TRAIN_CPU = "train.cpu"
 TRAIN_GPU = "train.gpu"
-RINGING = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}  # a page must not hang on a frozen broker; workers wait longer
+RINGING = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "max_retries": 0}  # a page must not hang on a frozen broker
 RING = "worker.ring"  # the one task name; worker/tasks.py answers to it
 
 
