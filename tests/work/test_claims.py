@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
+import redis
 from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils.timezone import now
@@ -261,3 +262,10 @@ def test_frames_of_many_runs_written_at_once_all_arrive(submit, worker):
     assert all(attempt.run.chunks.count() == 30 for attempt in attempts)
     assert Run.objects.filter(step=30).count() == 6
     assert Run.objects.filter(fence=F("attempts_total")).count() == 6
+
+
+def test_a_ring_lies_in_the_queue_of_those_who_listen(settings):
+    with redis.Redis.from_url(settings.REDIS_URL) as broker:
+        before = broker.llen("tunebench:" + queue.TRAIN_GPU)
+        queue.ring(queue.TRAIN_GPU)
+        assert broker.llen("tunebench:" + queue.TRAIN_GPU) == before + 1
