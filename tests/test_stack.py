@@ -22,6 +22,7 @@ from tests.conftest import redis_binary
 from tests.test_compose import compose
 from webapp import stack
 from webapp.home.management.commands.demo import NOT_INHERITED, Demo, free_port, running
+from worker import supervisor
 
 MANAGE = [sys.executable, str(settings.ROOT / "manage.py")]
 
@@ -96,6 +97,12 @@ def refused(home, **more):
     lines = [line for line in done.stderr.strip().splitlines() if line]
     assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
     return lines[0]
+
+
+def test_a_worker_is_given_the_time_that_it_may_take_to_put_its_run_back():
+    given = next(seconds for names, seconds in stack.STOPPING if "train" in names)
+    assert supervisor.DRAIN_LIMIT_S < given
+    assert sum(seconds for _names, seconds in stack.STOPPING) < 20
 
 
 def test_a_taken_port_is_said_in_one_sentence(tmp_path):

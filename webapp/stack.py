@@ -49,6 +49,7 @@ ENVIRONMENT: dict[str, dict[str, str]] = {  # beside the caller's own
 }
 LOG_LIMIT = 5 * 1024**2  # bytes after which a log is put aside at the next start
 LEAST_FREE = 500 * 1024**2  # bytes on the disk without which nothing is started
+STOPPING = (({"web"}, 4.0), ({"train", "data", "serve"}, 13.0), ({"redis"}, 2.5))  # workers: above supervisor.DRAIN_LIMIT_S
 FAILURES_AT_START = 3  # a process that falls so often before all answer will not get up
 
 
@@ -285,7 +286,7 @@ class Stack:
             return
         self.say("\nStopping ...")
         descendants: list[psutil.Process] = []
-        for names, seconds in (({"web"}, 5.0), ({"train", "data", "serve"}, 9.0), ({"redis"}, 3.0)):
+        for names, seconds in STOPPING:
             group = [child for child in self.children if child.name in names]
             descendants += [process for child in group for process in child.descendants()]
             for child in group:
