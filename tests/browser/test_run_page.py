@@ -165,7 +165,7 @@ def test_a_zoom_stays_while_points_arrive_and_goes_with_a_double_click(stage, fo
     tab.mouse.down()
     tab.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 60, steps=4)
     tab.mouse.up()
-    tab.wait_for_function("() => document.querySelector('loss-chart').zoom")
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot.scales.x.min > 0")  # drawn at the next frame
     zoomed = window(tab)
     assert zoomed == pytest.approx([100, 300], abs=15)
     stage.say(points(401, 600, seq=2))
