@@ -1,6 +1,7 @@
 """A version: the right rows on the right side, the same bytes every time, nothing half right."""
 
 import csv
+import unicodedata
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ from tests.datasets.files import csv_text, publishing, reading, reviews
 from webapp.datasets.reading import Limits, ReadingError
 from webapp.datasets.reading.baselines import baselines
 from webapp.datasets.reading.read import read as read_verb
+from webapp.datasets.reading.split import alike, keyed
 
 
 @pytest.fixture
@@ -55,6 +57,24 @@ def test_the_draw_is_stratified(read, tmp_path):
         "validation": 10,
         "test": 10,
     }
+
+
+def test_spellings_of_a_text_that_differ_in_capitals_blanks_or_unicode_form_stay_on_one_side(read, tmp_path):
+    ways = (str.upper, lambda t: "  " + t.replace(" ", "   "), lambda t: t.replace("ß", "ss"), lambda t: unicodedata.normalize("NFD", t))
+    texts = [(f"Die Straße in Café {i} ﬁnden", "good" if i % 2 else "bad") for i in range(100)]
+    rows = [*texts, *((way(text), label) for text, label in texts for way in ways)]
+    report = read(csv_text(rows))
+    published = publishing(report, tmp_path / "out")
+    version = pl.read_parquet(published["path"]).with_columns(pl.col("text").str.extract(r"(\d+)").alias("i"))
+    assert version.height == 500 and version["text"].n_unique() == 500
+    assert version.group_by("i").agg(pl.col("_split").n_unique())["_split"].max() == 1
+    assert published["splits"] == {"train": 400, "validation": 50, "test": 50}
+    assert publishing(report, tmp_path / "out")["sha256"] == published["sha256"]
+
+
+def test_a_text_without_other_spellings_is_drawn_by_its_own_hash():
+    rows = pl.DataFrame({"key": [7, 5, 9, 8], "alike": [alike("Good  day"), alike("bad"), alike("GOOD day "), alike("good")]})
+    assert keyed(rows)["key"].to_list() == [7, 5, 7, 8]
 
 
 def test_a_class_of_one_row_is_named_because_it_cannot_be_on_both_sides(read, tmp_path):

@@ -118,7 +118,7 @@ class Judge:
             frames = [self._slice(part, rows, writer) for part, rows in slices(staged, self.progress)]
         if not self.rejected:
             self.path.unlink()
-        return pl.concat(frames)
+        return splits_of.keyed(pl.concat(frames))
 
     def _earlier(self, file: TextIO, paths: list[Path]) -> None:
         """Rows that the reading could not even take apart come first."""
@@ -138,16 +138,21 @@ class Judge:
         mapped = rows.select("_row", *(pl.col(column).alias(name) for name, column in roles.items()))
         if self.label:
             mapped = mapped.with_columns(self.joined(pl.col(self.label.name)).alias(self.label.name))
-        good = []
+        good, alike, text = [], [], findings_of.text_role(self.task).name
         for at, row in enumerate(mapped.iter_rows(named=True)):
             wrong = self.task.problems(row)
             good.append(not wrong)
+            alike.append(splits_of.alike(row[text]))
             if wrong:
                 self._reject(part, row, wrong, rows.row(at)[1:], writer)
         brought = pl.lit(part) if part in PARTS else pl.col(self.mapping[SPLIT]) if SPLIT in self.mapping else pl.lit("")
         label = mapped[self.label.name] if self.label else pl.Series([""]).new_from_index(0, rows.height)
         return rows.select(
-            pl.col(self.text).hash(13).alias("key"), label.alias("label"), brought.alias("brought"), pl.Series("good", good, pl.Boolean)
+            pl.col(self.text).hash(13).alias("key"),
+            pl.Series("alike", alike, pl.UInt64),
+            label.alias("label"),
+            brought.alias("brought"),
+            pl.Series("good", good, pl.Boolean),
         )
 
     def joined(self, label: pl.Expr) -> pl.Expr:

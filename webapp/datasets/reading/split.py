@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
+
 import polars as pl
 
 from webapp.datasets.reading import PARTS, Finding
@@ -9,7 +12,7 @@ from webapp.datasets.reading.columns import part_of
 
 
 def assign(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Series, list[Finding]]:
-    """One of PARTS for each row. `rows` has key (hash of the text), label, brought (what the file says, or "")."""
+    """One of PARTS for each row. `rows` has key (of the text, see `keyed`), label, brought (what the file says, or "")."""
     brought = rows["brought"].replace_strict({value: part_of(value) for value in rows["brought"].unique()}, return_dtype=pl.String)
     given = set(brought.unique()) - {""}
     unknown = int((brought == "").sum())
@@ -37,8 +40,19 @@ def assign(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Serie
     return part, findings
 
 
+def alike(text: str | None) -> int:
+    """The same number for texts that differ only in capitals, blanks or Unicode form."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text or "").casefold())
+    return int.from_bytes(hashlib.blake2b(" ".join(folded.split()).encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
+def keyed(rows: pl.DataFrame) -> pl.DataFrame:
+    """One key for all that is `alike`: the least hash of these texts, so that a text with no likeness keeps the lot of its own hash."""
+    return rows.with_columns(pl.col("key").min().over("alike")).drop("alike")
+
+
 def drawn(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Series, list[Finding]]:
-    """A stratified draw. Copies of a text stay together; a class with two texts is on two sides, with three on all."""
+    """A stratified draw. Copies of a text stay together, and so do its other spellings (`alike`); a class with two texts is on two sides, with three on all."""
     groups = rows.group_by("key").agg(pl.col("label").min(), pl.len().alias("n"))
     groups = groups.with_columns(pl.struct("key", pl.lit(seed)).hash(seed).alias("lot")).sort("label", "lot", "key")
     groups = groups.with_columns(
