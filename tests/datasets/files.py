@@ -53,6 +53,32 @@ def reading(path, out, part="file", name=None, **options):
     return json.loads(json.dumps(read(job, Limits(), lambda *_: None)))
 
 
+def workbook_of(path, rows):
+    """The smallest workbook that holds these cells; a row without cells is not in the file at all."""
+    cells = ["".join(f'<c r="{"ABC"[i]}{n}" t="inlineStr"><is><t>{cell}</t></is></c>' for i, cell in enumerate(row)) for n, row in rows]
+    data = "".join(f'<row r="{n}">{each}</row>' for (n, _), each in zip(rows, cells, strict=True))
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    links = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    packed = "http://schemas.openxmlformats.org/package/2006"
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    with zipfile.ZipFile(path, "w") as book:
+        book.writestr(
+            "[Content_Types].xml",
+            f'<Types xmlns="{packed}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.'
+            f'relationships+xml"/><Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
+            f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+        )
+        for name, target, what in (
+            ("_rels/.rels", "xl/workbook.xml", "officeDocument"),
+            ("xl/_rels/workbook.xml.rels", "worksheets/sheet1.xml", "worksheet"),
+        ):
+            link = f'<Relationship Id="r1" Type="{links}/{what}" Target="{target}"/>'
+            book.writestr(name, f'<Relationships xmlns="{packed}/relationships">{link}</Relationships>')
+        sheet = '<sheet name="data" sheetId="1" r:id="r1"/>'
+        book.writestr("xl/workbook.xml", f'<workbook xmlns="{main}" xmlns:r="{links}"><sheets>{sheet}</sheets></workbook>')
+        book.writestr("xl/worksheets/sheet1.xml", f'<worksheet xmlns="{main}"><sheetData>{data}</sheetData></worksheet>')
+
+
 def publishing(report, out, **changes):
     job = {"staged": report["staged"], "task": "classification", "mapping": report["mapping"], "out": str(out), "accept_rejected": True}
     return json.loads(json.dumps(publish({**job, **changes}, Limits(), lambda *_: None)))

@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from tests.datasets.files import codes, csv_text, reading, reviews, zip_link, zip_with
+from tests.datasets.files import codes, csv_text, reading, reviews, workbook_of, zip_link, zip_with
 from webapp.datasets.reading import ReadingError
 
 ROWS = reviews(40)
@@ -158,7 +158,7 @@ def test_files_that_broke_other_readers_end_in_rows_or_a_sentence(shared_data, t
             continue
         try:
             report = reading(path, tmp_path)
-            assert report["rows"] == report["rows_read"] + report["rows_rejected"], path
+            assert report["rows"] == report["rows_read"] + report["rows_rejected"] + report["rows_blank"], path
         except ReadingError as error:
             assert error.message.endswith((".", "?")) and error.file == path.name, path  # noqa: PT017
 
@@ -175,6 +175,35 @@ def test_the_csv_spectrum_has_the_values_that_its_answers_give(shared_data, tmp_
         for row in json.loads((spectrum / "json" / f"{name}.json").read_text())
     ]
     assert staged.to_dicts() == answers
+
+
+def assert_blank_rows_are_counted(report, blank, rejected=0):
+    file = report["files"][0]
+    assert (report["rows_read"], report["rows_rejected"], report["rows_blank"]) == (40, rejected, blank)
+    assert file["rows_in"] == report["rows"] == 40 + rejected + blank
+    finding = next(f for f in report["findings"] if f["code"] == "blank_rows")
+    assert (finding["level"], finding["count"]) == ("info", blank) and f": {blank}." in finding["message"]
+
+
+@pytest.mark.parametrize("way", ["quick", "slow"])
+def test_rows_of_empty_cells_are_left_out_and_counted_but_empty_lines_are_no_rows(tmp_path, way):
+    lines = csv_text(ROWS).splitlines()
+    lines[5:5] = [",", '"",""', " , ", "", "   "]
+    lines += [",", "", ""]
+    if way == "slow":  # a quotation mark out of place has the whole block read record by record
+        lines.append('one "cell" only"')
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    report = reading(tmp_path / "rows.csv", tmp_path / "out", header_row=1, delimiter=",")
+    assert_blank_rows_are_counted(report, 4, rejected=way == "slow")
+    assert report["plain"] == (way == "quick")  # nobody is asked about nothing
+
+
+def test_blank_rows_of_a_workbook_are_left_out_and_counted(tmp_path):
+    rows = [(1, ("text", "label")), *((n, row) for n, row in enumerate(ROWS[:20], 2)), (22, ("", " ")), (23, ())]
+    workbook_of(tmp_path / "rows.xlsx", [*rows, *((n, row) for n, row in enumerate(ROWS[20:], 25)), (60, ("", ""))])
+    report = reading(tmp_path / "rows.xlsx", tmp_path / "out")
+    assert_blank_rows_are_counted(report, 3)
+    assert_whole(report)
 
 
 def test_links_in_an_archive_are_never_followed(tmp_path):

@@ -43,7 +43,7 @@ def holds_together(data):
         except ReadingError as error:
             assert error.message  # noqa: PT017
             return
-        assert report["rows"] == report["rows_read"] + report["rows_rejected"]
+        assert report["rows"] == report["rows_read"] + report["rows_rejected"] + report["rows_blank"]
         staged = pl.read_parquet(report["files"][0]["staged"])
         assert staged.height == report["rows_read"]
         assert staged["_row"].is_sorted() and staged["_row"].min() >= 1

@@ -117,9 +117,10 @@ class FileReport:
     sheet: str = ""
     sheets: list[str] = field(default_factory=list)
     lines: int = 0  # lines of text, rows of the sheet, or records
-    rows_in: int = 0  # rows_read + rows_rejected
+    rows_in: int = 0  # rows_read + rows_rejected + rows_blank
     rows_read: int = 0
     rows_rejected: int = 0
+    rows_blank: int = 0  # with nothing in any cell: left out, and counted
     staged: str = ""  # Parquet: _row and every column as text
 
 
@@ -133,6 +134,7 @@ class Report:
     rows: int  # rows_in of all files
     rows_read: int
     rows_rejected: int
+    rows_blank: int
     problems: list[Problem]
     counts: dict[str, int]  # of problems by code, all of them
     findings: list[Finding]

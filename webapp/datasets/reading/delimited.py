@@ -163,7 +163,7 @@ class Table:
         self.header_row = sniffed.header_row
         self.header = [cell.strip() for cell in sniffed.names] if sniffed.header_row else []
         self.columns = desk.name_columns(sniffed.names)
-        self.line, self.blank, self.faults, self.read, self.slow = 1, 0, 0, 0, False
+        self.line, self.faults, self.read, self.slow = 1, 0, 0, False
         self.last: tuple[int, list[str]] | None = None
 
     def frames(self, blocks: Iterable[bytes]) -> Iterator[pl.DataFrame]:
@@ -206,7 +206,6 @@ class Table:
         blank = laid.starts == laid.ends
         long = laid.ends - laid.starts > self.desk.limits.cell
         good = body & ~blank & ~long & (laid.widths == self.width)
-        self.blank += int((blank & body).sum())
         bad = np.flatnonzero(body & ~blank & ~good)
         kept = data[: laid.end] if good.all() else b"".join(data[a:b] for a, b in runs(good, laid))
         frame = self._parse(kept)
@@ -252,8 +251,8 @@ class Table:
     def _judge(self, record: Record) -> bool:
         """Whether the record may be kept; if not, it is put down with its reason."""
         has, line = len(record.cells), record.line
-        if has == 1 and not record.cells[0].strip():
-            self.blank += 1
+        if has == 1 and not record.cells[0].strip():  # a line with nothing in it is no record, unless records are lines
+            self.desk.blank += self.width == 1 and record.bytes > 0
             return False
         if record.bytes > self.desk.limits.cell:
             size = self.desk.limits.cell // MIB
@@ -285,7 +284,7 @@ class Table:
     def _without_headers(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Without rows of blanks, and without the header where it stands again."""
         full = frame.filter(pl.any_horizontal(pl.col(self.columns).str.strip_chars() != ""))
-        self.blank += frame.height - full.height
+        self.desk.blank += frame.height - full.height
         frame = full
         if not self.header or not frame.height:
             return frame

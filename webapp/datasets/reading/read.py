@@ -77,7 +77,8 @@ def read_file(path: Path, desk: Desk, options: dict[str, Any]) -> FileReport:
             first = desk.problems[0].message if desk.problems else ""
             raise desk.fail("all_rejected", f"No row of {desk.name} could be read. The first problem: {first} {REMEDY}")
         raise desk.fail("no_rows", f"{desk.name} has column names but no rows. {REMEDY}")
-    return replace(file, rows_rejected=desk.rejected, rows_in=file.rows_read + desk.rejected, staged=str(desk.staged_path))
+    rows_in = file.rows_read + desk.rejected + desk.blank
+    return replace(file, rows_rejected=desk.rejected, rows_blank=desk.blank, rows_in=rows_in, staged=str(desk.staged_path))
 
 
 def read_parquet(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
@@ -216,6 +217,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         rows=sum(f.rows_in for f in files),
         rows_read=sum(f.rows_read for f in files),
         rows_rejected=sum(f.rows_rejected for f in files),
+        rows_blank=sum(f.rows_blank for f in files),
         problems=problems[:MOST_PROBLEMS],
         counts=dict(counts),
         findings=noticed + looked.findings + looked.quality,
@@ -306,4 +308,7 @@ def about_rows(desks: list[Desk]) -> list[Finding]:
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
-    return [Finding(code, f"{titles.get(code, code)}: {n:,}.", "warning", n) for code, n in counts.items()]
+    found = [Finding(code, f"{titles.get(code, code)}: {n:,}.", "warning", n) for code, n in counts.items()]
+    if blank := sum(desk.blank for desk in desks):
+        found.append(Finding("blank_rows", f"Rows with nothing in any cell, left out: {blank:,}.", "info", blank))
+    return found

@@ -30,6 +30,7 @@ class Desk:
     problems: list[Problem] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
+    blank: int = 0  # records without anything in their cells
     originals: dict[str, str] = field(default_factory=dict)  # unique name: name in the file
 
     def __post_init__(self) -> None:

@@ -116,7 +116,8 @@ def rows(sheet: Sheet, desk: Desk) -> Iterator[tuple[int, list[str]]]:
         cells = (sheet.rows[index] + [""] * width)[:width]
         number = index + 1
         filled = [cell for cell in cells if cell]
-        if not filled:
+        if not any(cell.strip() for cell in filled):
+            desk.blank += 1
             continue
         if index == last and width > 2 and len(filled) < width and headers.TOTAL.match(filled[0]):
             desk.reject(number, "total_line", f"Row {number:,} looks like a line of totals, not a record.", cells)
