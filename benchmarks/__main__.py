@@ -40,8 +40,9 @@ def measure(part: str) -> list[dict]:
 
 
 def table(rows: list[dict]) -> str:
-    lines = [f"{'':<52}{'ours':>12}{'theirs':>12}  {'unit':<14}{'ratio':>8}"]
-    lines += [f"{r['name']:<52}{r['ours']:>12.4g}{r['theirs']:>12.4g}  {r['unit']:<14}{r['ratio']:>7.2f}x" for r in rows]
+    width = max((len(r["name"]) for r in rows), default=0)
+    lines = [f"{'':<{width}}{'ours':>10}{'theirs':>10}  {'unit':<12}{'ratio':>8}"]
+    lines += [f"{r['name']:<{width}}{r['ours']:>10.4g}{r['theirs']:>10.4g}  {r['unit']:<12}{r['ratio']:>7.2f}x" for r in rows]
     return "\n".join(lines)
 
 

@@ -77,6 +77,7 @@ def theirs(texts: list[str], labels: list[str], *, batch: int, pad_to: int | Non
     """A function that makes a Trainer for one epoch and gives its `train()`: loading is on nobody's clock."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
 
     tokenizer = AutoTokenizer.from_pretrained(base_folder())
     padding = {"padding": "max_length", "max_length": pad_to} if pad_to else {"padding": False, "max_length": 256}
@@ -103,7 +104,9 @@ def theirs(texts: list[str], labels: list[str], *, batch: int, pad_to: int | Non
             disable_tqdm=True,
             seed=13 + number,
         )
-        return Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator).train
+        learner = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator)
+        learner.remove_callback(PrinterCallback)
+        return learner.train
 
     return epoch
 
@@ -118,8 +121,11 @@ def clock(call: Any, number: int) -> tuple[float, float]:
 def run(rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """Results as {name, ours, theirs, unit, ratio}; a ratio above 1 means that ours is faster."""
     import torch
+    import transformers
 
     torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     texts, labels, source = sample()
     contenders = {
         "ours": ours(texts, labels),
