@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.datasets.files import csv_text, publishing, reading, reviews
+from tests.datasets.files import codes, csv_text, publishing, reading, reviews
 from webapp.datasets.reading import Limits, ReadingError
 from webapp.datasets.reading.baselines import baselines
 from webapp.datasets.reading.read import read as read_verb
@@ -120,6 +120,20 @@ def test_joined_labels_become_one_and_a_dropped_label_leaves_with_its_rows(read,
     published = publishing(report, tmp_path / "out", labels={"Good": "good", "unsure": ""})
     assert [label["name"] for label in published["labels"]] == ["bad", "good"]
     assert published["rejected"] == 22
+
+
+def test_rows_without_a_text_or_a_label_are_not_called_usable_by_the_reading_either(read, tmp_path):
+    report = read(csv_text([*reviews(11, ("good", "bad")), (" ", "odd"), ("", "good"), ("", ""), ("no label here at all", "")]))
+    assert not {"too_few_rows", "rare_class"} & codes(read(csv_text([*reviews(11, ("good", "bad")), ("", "odd")])))
+    assert "too_few_rows" not in codes(report)
+    assert publishing(report, tmp_path / "out")["rows"] == 11
+    few = read(csv_text([*reviews(9, ("good", "bad")), *[("", "good")] * 20, ("", ""), ("no label here at all", "")]))
+    finding = next(f for f in few["findings"] if f["code"] == "too_few_rows")
+    assert "only 9 usable rows" in finding["message"]
+    with pytest.raises(ReadingError, match="only 9 usable rows"):
+        publishing(few, tmp_path / "out")
+    one = read(csv_text([*reviews(20, ("good",)), *[("", "bad")] * 20]))
+    assert "one_class" in codes(one)
 
 
 def test_numbers_as_labels_are_ordered_as_numbers(read, tmp_path):

@@ -53,19 +53,19 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
     columns.append(pl.col(mapping[label.name]).str.strip_chars().alias("label") if label else pl.lit("").alias("label"))
     rows = rows.select(columns)
     if label:
-        counted = (
-            rows.group_by("label").agg(pl.len().alias("rows")).collect(engine="streaming").sort("rows", "label", descending=[True, False])
-        )
+        with_text = (pl.col("text").str.strip_chars() != "").sum().alias("usable")
+        counted = rows.group_by("label").agg(pl.len().alias("rows"), with_text).collect(engine="streaming")
+        counted = counted.sort("rows", "label", descending=[True, False])
         looked.labels = [
-            {"name": name, "rows": n, "missing": stands_for_nothing(task, label, name)} for name, n in counted.head(MOST_LISTED).iter_rows()
+            {"name": name, "rows": n, "missing": stands_for_nothing(task, label, name)}
+            for name, n in counted.select("label", "rows").head(MOST_LISTED).iter_rows()
         ]
         about_labels(looked, mapping[label.name])
-        usable = dict(counted.head(MOST_COUNTED).iter_rows())
-    about_texts(rows, looked, mapping[text_role(task).name], progress)
-    total = looked.statistics["rows"]
+        usable = dict(counted.filter(pl.col("usable") > 0).select("label", "usable").head(MOST_COUNTED).iter_rows())
+    total = about_texts(rows, looked, mapping[text_role(task).name], progress)
     for entry in looked.labels:
         if entry["missing"]:
-            total -= usable.pop(entry["name"])
+            total -= usable.pop(entry["name"], 0)
     for problem in task.dataset_problems(total, usable, {}):
         finding = named(problem, mapping)
         (looked.findings if finding.level == "error" else looked.quality).append(finding)
@@ -142,7 +142,8 @@ def spelling(name: str) -> str:
 
 
 # --- Texts ----------------------------------------------------------------------------------------------------------------
-def about_texts(rows: pl.LazyFrame, looked: Looked, column: str, progress: Progress) -> None:
+def about_texts(rows: pl.LazyFrame, looked: Looked, column: str, progress: Progress) -> int:
+    """How many rows have a text; all else goes into `looked`."""
     progress("comparing", 0, 3)
     nothing = [entry["name"] for entry in looked.labels if entry["missing"]]
     full = rows.filter(pl.col("text").str.strip_chars() != "")
@@ -173,6 +174,7 @@ def about_texts(rows: pl.LazyFrame, looked: Looked, column: str, progress: Progr
     say(looked, "conflicting_labels", conflicts, "Texts with two different labels (check which one is right)", "warning")
     text = "Texts that are nearly the same as another one" + (f" (among the first {near.MOST:,})" if sampled else "")
     say(looked, "near_duplicates", nearly, text, "info")
+    return int(found["rows"])
 
 
 def say(looked: Looked, code: str, count: int, text: str, level: str) -> None:
