@@ -136,6 +136,21 @@ def test_rows_without_a_text_or_a_label_are_not_called_usable_by_the_reading_eit
     assert "one_class" in codes(one)
 
 
+def test_one_row_is_spoken_of_as_one(read, tmp_path):
+    with pytest.raises(ReadingError, match=r"^1 row cannot be used and would be left out\."):
+        publishing(read(csv_text([*reviews(30), ("no label here at all", "")])), tmp_path / "out", accept_rejected=False)
+    with pytest.raises(ReadingError, match=r"^2 rows cannot be used"):
+        publishing(read(csv_text([*reviews(30), ("no label", ""), ("none here", "")])), tmp_path / "out", accept_rejected=False)
+    parts = ["train", "validation", "test"]
+    lines = [f'"{text}",{label},{parts[i % 3]}' for i, (text, label) in enumerate(reviews(90, ("a", "b")))]
+    lines += [lines[0].replace("train", "test"), "whose part nobody knows,a,"]
+    mapping = {"text": "text", "label": "label", "split": "split"}
+    findings = publishing(read("\n".join(["text,label,split", *lines, ""])), tmp_path / "out", mapping=mapping)["findings"]
+    said = {finding["code"]: finding["message"] for finding in findings}
+    assert said["leak"].startswith("1 held-out row has a text") and "Scores on it say little" in said["leak"]
+    assert said["split_unknown"] == "1 row does not say which part it belongs to; it is used for training."
+
+
 def test_numbers_as_labels_are_ordered_as_numbers(read, tmp_path):
     published = publishing(read(csv_text(reviews(120, ("10", "9", "-1", "2")))), tmp_path / "out")
     assert [label["name"] for label in published["labels"]] == ["-1", "2", "9", "10"]

@@ -96,6 +96,13 @@ def test_a_dataset_that_cannot_work_says_so_with_a_remedy(labels, code, level):
     assert len(found[code]["message"].split(". ")) >= 2 or ":" in found[code]["message"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"), [(0, "There is no usable row."), (1, "There is only 1 usable row."), (2, "only 2 usable rows.")]
+)
+def test_too_few_rows_are_counted_in_good_english(rows, words):
+    assert words in TASK.dataset_problems(rows, {"a": rows}, {})[0]["message"]
+
+
 def test_a_balanced_dataset_has_no_problem_and_needs_no_advice():
     assert TASK.dataset_problems(200, {"a": 100, "b": 100}, {"train": 160, "validation": 40}) == []
     assert TASK.advice({"a": 1000, "b": 1000}) == {}

@@ -97,8 +97,8 @@ class Classification:
             return {"code": code, "level": level, "message": message, "role": role}
 
         if rows < FEWEST_ROWS:
-            text = f"There are only {rows} usable rows. Add rows: at least 10 are needed, 100 are a start."
-            return [say("too_few_rows", "error", text, "")]
+            there = {0: "There is no usable row.", 1: "There is only 1 usable row."}.get(rows, f"There are only {rows} usable rows.")
+            return [say("too_few_rows", "error", f"{there} Add rows: at least 10 are needed, 100 are a start.", "")]
         if len(labels) < 2:
             only = next(iter(labels), "")
             return [say("one_class", "error", f"Every row has the label “{only}”. Add rows with another label, or choose another column.")]

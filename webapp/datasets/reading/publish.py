@@ -38,7 +38,8 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     good = judged.filter("good")
     if judge.rejected and not job.get("accept_rejected"):
         first = judge.problems[0]
-        text = f"{judge.rejected:,} rows cannot be used and would be left out. Confirm that first. One of them: {first.message}"
+        rows = "1 row" if judge.rejected == 1 else f"{judge.rejected:,} rows"
+        text = f"{rows} cannot be used and would be left out. Confirm that first. The first problem: {first.message}"
         raise ReadingError("rejected_rows", text, file=first.file or None, row=first.row, column=first.column or None)
     labels = dict(good.group_by("label").len().sort("label").iter_rows()) if findings_of.label_role(task) else {}
     refuse(task.dataset_problems(good.height, labels, {}), mapping)

@@ -28,14 +28,9 @@ def assign(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Serie
         part = pl.Series("part", rows.select(pl.when(pl.col("part") == "").then(pl.lit("train")).otherwise("part")).to_series())
     if len(given) >= 2:
         if unknown:
-            findings.append(
-                Finding(
-                    "split_unknown",
-                    f"{unknown:,} rows do not say which part they belong to; they are used for training.",
-                    "warning",
-                    unknown,
-                )
-            )
+            text = f"{unknown:,} rows do not say which part they belong to; they are used for training."
+            one = "1 row does not say which part it belongs to; it is used for training."
+            findings.append(Finding("split_unknown", one if unknown == 1 else text, "warning", unknown))
         findings += leaks(rows.with_columns(part.alias("part")))
     return part, findings
 
@@ -113,5 +108,6 @@ def leaks(rows: pl.DataFrame) -> list[Finding]:
     shared = rows.filter(pl.col("place") > pl.col("place").min().over("key")).height
     if not shared:
         return []
-    text = f"{shared:,} held-out rows have a text that also stands in an earlier part. Scores on them say little."
+    held_out = "1 held-out row has" if shared == 1 else f"{shared:,} held-out rows have"
+    text = f"{held_out} a text that also stands in an earlier part. Scores on {'it' if shared == 1 else 'them'} say little."
     return [Finding("leak", text, "warning", shared)]
