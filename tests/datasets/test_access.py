@@ -91,6 +91,15 @@ def test_the_mapping_page_says_what_was_found_and_takes_answers(signed_in, bob):
     assert "Create version 2" in again
 
 
+def test_the_numbers_on_the_mapping_page_add_up_with_blank_rows_too(signed_in, bob):
+    dataset = dropped(bob, reviews() + b",\n,\n,positive\n")
+    labour()
+    page = " ".join(signed_in(bob).get(f"/datasets/{dataset.pk}/").content.decode().split())
+    for number, of in ((63, "rows in the file"), (60, "can be used"), (3, "cannot")):
+        assert f'<b class="num">{number}</b> {of}' in page
+    assert "Rows with nothing in any cell, left out: 2." in page and "Create version 1 (60 rows)" in page
+
+
 def test_vera_sees_the_mapping_but_no_button(signed_in, vera, bob):
     dataset = dropped(bob, reviews() + b",positive\n")
     labour()

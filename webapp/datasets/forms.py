@@ -128,7 +128,7 @@ class Mapping:
         if not self.is_counted:
             return {}
         found = {finding["code"]: int(finding["count"]) for finding in self.reading.report.get("findings", [])}
-        left_out = {code: found[code] for code in ("missing_text", "missing_label") if found.get(code)}
+        left_out = {code: found[code] for code in ("missing_text", "missing_label", "blank_rows") if found.get(code)}
         rejected = int(self.reading.report.get("rows_rejected", 0))
         return left_out | ({"rejected": rejected} if rejected else {})
 
