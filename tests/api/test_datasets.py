@@ -8,6 +8,8 @@ from django.test import Client
 
 from tests.datasets.cast import dropped, labour, reviews, take, version_of
 from webapp.datasets.models import Dataset, Upload
+from webapp.people.access import actor_of
+from webapp.people.models import Team
 
 
 @pytest.fixture
@@ -109,6 +111,30 @@ def test_a_second_file_is_the_next_version(api):
     labour()
     got = api.get(f"/api/v1/datasets/{made['id']}").json()
     assert [version["rows"] for version in got["versions"]] == [90, 60]
+
+
+def test_files_for_a_dataset_of_another_of_ones_teams_are_taken_in_that_team(signed_in, team, alice, vera):
+    other = Team.objects.found("Vera's own", vera)
+    elsewhere = Dataset.objects.create(team=other, created_by=vera, name="elsewhere", state="ready")
+    by_tus = Upload.begin(actor_of(vera, other.pk), "by-tus.csv", 0)
+    client = signed_in(vera)  # works in Alice's team, where she only looks
+    address = f"/api/v1/datasets/{elsewhere.pk}/versions"
+    assert client.post(address, {"train": file(reviews()), "uploads": json.dumps({"test": str(by_tus.pk)})}).status_code == 202
+    assert set(Upload.objects.values_list("team", "dataset")) == {(other.pk, elsewhere.pk)}
+    hers = Dataset.objects.create(team=team, created_by=alice, name="Alice's", state="ready")
+    client.post("/teams/choice/", {"team": str(other.pk)})
+    assert client.post(f"/api/v1/datasets/{hers.pk}/versions", {"file": file(reviews())}).status_code == 403
+    assert Upload.objects.count() == 2
+
+
+def test_an_upload_goes_to_the_team_of_the_dataset_that_takes_it(signed_in, alice):
+    upload = take(alice, reviews())
+    second = Team.objects.found("Second", alice)
+    elsewhere = Dataset.objects.create(team=second, created_by=alice, name="elsewhere", state="ready")
+    body = {"uploads": {"file": str(upload.pk)}}
+    answer = signed_in(alice).post(f"/api/v1/datasets/{elsewhere.pk}/versions", body, content_type="application/json")
+    assert answer.status_code == 202
+    assert Upload.objects.get().team == second
 
 
 def test_uploads_by_tus_are_named_by_id(api, bob):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -86,8 +87,8 @@ def said(request: HttpRequest, kind: Any) -> Any:
         raise Problem(422, "Unprocessable Entity", _("Some fields are not as they must be."), errors) from None
 
 
-def sent_files(request: Any, uploads: dict[str, UUID]) -> dict[str, Upload]:
-    """The files of the form, and those that came before by tus."""
+def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> dict[str, Upload]:
+    """The files of the form, taken in this team, and those that came before by tus."""
     if unknown := sorted({*request.FILES, *uploads} - set(PARTS)):
         message = _("A file is called file, or train, validation and test.")
         raise Problem(422, "Unprocessable Entity", message, [{"field": name, "message": message} for name in unknown])
@@ -96,6 +97,7 @@ def sent_files(request: Any, uploads: dict[str, UUID]) -> dict[str, Upload]:
             message = _("There are two files called %(part)s, and one would be lost. Send one, or call them train, validation and test.")
             raise Problem(422, "Unprocessable Entity", message % {"part": part}, field_error(part, message % {"part": part}))
     found = {part: find(request.actor, Upload, key, WRITE) for part, key in uploads.items()}
+    actor = replace(request.actor, team_id=team_id)
     try:
         for part, file in request.FILES.items():
             if file.size > settings.FORM_LIMIT:
@@ -103,7 +105,7 @@ def sent_files(request: Any, uploads: dict[str, UUID]) -> dict[str, Upload]:
                 raise TooLarge(
                     _("A form takes files up to %(limit)s MB; send larger ones by tus to /datasets/uploads/.") % {"limit": limit}
                 )
-            found[part] = Upload.take(request.actor, file.name or "", file, file.size)
+            found[part] = Upload.take(actor, file.name or "", file, file.size)
     except TooLarge as error:
         raise Problem(413, "Content Too Large", str(error), field_error(part, str(error))) from None
     except DiskFull as error:
@@ -123,7 +125,7 @@ def create(request: HttpRequest, response: HttpResponse) -> Any:
         raise SpecError(
             "task", _("There is no task called %(task)s; there are %(tasks)s.") % {"task": wanted.task, "tasks": ", ".join(TASKS)}
         )
-    uploads = sent_files(request, wanted.uploads)
+    uploads = sent_files(request, wanted.uploads, request.actor.team_id)  # type: ignore[attr-defined]
     made = Dataset.start(request.actor, wanted.name, wanted.task, uploads, options_of(wanted))  # type: ignore[attr-defined]
     response["Location"] = f"/api/v1/datasets/{made.pk}"
     return 202, facts(made)
@@ -159,7 +161,7 @@ def confirm(request: Any, pk: UUID) -> Any:
     found: Dataset = find(request.actor, Dataset, pk, WRITE)
     wanted: Files = said(request, Files)
     if request.FILES or wanted.uploads:
-        found.add_files(request.actor, sent_files(request, wanted.uploads), options_of(wanted))
+        found.add_files(request.actor, sent_files(request, wanted.uploads, found.team_id), options_of(wanted))
     else:
         reading = found.latest_import
         if reading is None or not reading.report:

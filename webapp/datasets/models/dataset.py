@@ -77,7 +77,7 @@ class Dataset(TeamScoped):
                 name=(clean(name) or name_from(files[0]["name"]))[:200],
                 task=task,
             )
-            Upload.objects.filter(pk__in=[u.pk for u in uploads.values()]).update(dataset=dataset)
+            dataset.take_over(uploads)
             dataset.read(actor.user, files, options)
         return dataset
 
@@ -85,8 +85,12 @@ class Dataset(TeamScoped):
         """Other files, which become the next version."""
         files = list_files(uploads)
         with transaction.atomic():
-            Upload.objects.filter(pk__in=[u.pk for u in uploads.values()]).update(dataset=self)
+            self.take_over(uploads)
             return self.read(actor.user, files, options)
+
+    def take_over(self, uploads: Mapping[str, Upload]) -> None:
+        """From now on these belong to this dataset and its team."""
+        Upload.objects.filter(pk__in=[u.pk for u in uploads.values()]).update(dataset=self, team=self.team_id)
 
     def read(self, user: User, files: list[dict[str, str]], options: Mapping[str, Any] | None = None) -> Import:
         """Have the files read; what an earlier reading was about to become is dropped."""
