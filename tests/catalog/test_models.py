@@ -49,6 +49,16 @@ def test_everybody_sees_the_starter_and_only_the_team_its_model(signed_in, vera,
     assert signed_in(charlie).get(reverse("catalog:page", args=[model.pk])).status_code == 404
 
 
+def test_the_list_is_of_the_team_that_one_works_in_and_a_page_of_any_of_ones_teams(signed_in, bob, model, starter):
+    client = signed_in(bob)
+    client.post("/teams/", {"name": "Bob's other team"})
+    page = client.get(reverse("catalog:list")).content.decode()
+    assert model.name not in page and starter.name in page
+    assert client.get(reverse("catalog:page", args=[model.pk])).status_code == 200
+    client.post("/teams/choice/", {"team": str(model.team_id)})
+    assert model.name in client.get(reverse("catalog:list")).content.decode()
+
+
 def test_the_page_of_a_shared_base_does_not_tell_what_others_made_of_it(signed_in, alice, charlie, model, starter):
     address = reverse("catalog:page", args=[starter.pk])
     assert model.name in signed_in(alice).get(address).content.decode()

@@ -33,6 +33,15 @@ def test_the_playground_offers_the_models_of_the_team(signed_in, vera, charlie, 
     assert signed_in(charlie).get(reverse("playground:page"), {"model": "nonsense"}).status_code == 404
 
 
+def test_the_playground_offers_the_models_of_the_team_that_one_works_in_and_the_one_that_was_asked_for(signed_in, bob, model):
+    client = signed_in(bob)
+    client.post("/teams/", {"name": "Bob's other team"})
+    assert "reviews-1" not in client.get(reverse("playground:page")).content.decode()
+    chosen = client.get(reverse("playground:page"), {"model": model.pk})
+    assert chosen.context["model"] == model and chosen.context["models"] == [model]
+    assert f'<option value="{model.pk}" selected>' in chosen.content.decode()
+
+
 def test_history_shows_what_was_asked_as_text(signed_in, vera, model, listening):
     prediction = Prediction.ask(actor_of(vera), model, {"text": "<script>alert(1)</script>"})
     prediction.finish({"label": "<b>good</b>", "scores": {"<b>good</b>": 0.93}}, 12)

@@ -35,6 +35,10 @@ class ModelQuerySet(TeamQuerySet):
         """Those of the actor's teams, and those that belong to everybody (team is null)."""
         return self.filter(Q(team__in=actor.team_ids) | Q(team=None))
 
+    def at_hand(self, actor: Any) -> ModelQuerySet:
+        """Those of the team that the actor works in, and everybody's: what lists and pickers show."""
+        return self.visible_to(actor).filter(Q(team=actor.team_id) | Q(team=None))
+
     def present(self) -> ModelQuerySet:
         return self.filter(deleted_at=None)
 

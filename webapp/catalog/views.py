@@ -39,7 +39,7 @@ def add(request: SignedIn) -> HttpResponse:
 
 def listing(request: SignedIn, errors: dict[str, str] | None = None, status: int = 200) -> HttpResponse:
     actor = request.actor
-    present = ModelVersion.objects.visible_to(actor).present().listed()
+    present = ModelVersion.objects.at_hand(actor).present().listed()
     mine = present.exclude(task="").order_by("-pk")
     if before := request.GET.get("before"):
         mine = mine.filter(pk__lt=find(actor, ModelVersion, before).pk)

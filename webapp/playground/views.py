@@ -20,11 +20,13 @@ MOST_MODELS = 200  # in the picker, newest first
 @login_required
 def page(request: SignedIn) -> HttpResponse:
     actor = request.actor
-    answering = ModelVersion.objects.visible_to(actor).answering()
-    chosen = find(actor, answering.select_related("parent", "run"), request.GET["model"]) if request.GET.get("model") else None
+    answering = ModelVersion.objects.answering().select_related("parent", "run")
+    chosen = find(actor, answering, request.GET["model"]) if request.GET.get("model") else None
     slug = chosen.task if chosen else request.GET.get("task", "")
     task = TASKS.get(slug) or next(iter(TASKS.values()))
-    models = list(answering.filter(task=task.slug).select_related("parent", "run").order_by("-pk")[:MOST_MODELS])
+    models = list(answering.at_hand(actor).filter(task=task.slug).order_by("-pk")[:MOST_MODELS])
+    if chosen and chosen not in models:  # an old one, or one of another team of this person
+        models.insert(0, chosen)
     chosen = chosen or next(iter(models), None)
     content = {"tasks": TASKS.values(), "task": task, "models": models, "model": chosen}
     return render(request, "playground/page.html", content | (drawn(request, chosen) if chosen else {}))
