@@ -4,12 +4,15 @@ import json
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests.datasets.cast import dropped, labour, reviews, take, version_of
 from webapp.datasets.models import Dataset, Upload
 from webapp.people.access import actor_of
 from webapp.people.models import Team
+from webapp.work.models import WorkItem
 
 
 @pytest.fixture
@@ -209,6 +212,43 @@ def test_lists_are_paged_newest_first(api, alice):
     rest = api.get(f"/api/v1/datasets?limit=3&after={first['next']}").json()
     assert [item["id"] for item in first["items"] + rest["items"]] == made[::-1]
     assert rest["next"] is None
+
+
+def test_a_long_list_asks_no_more_of_the_database_than_a_short_one(api, alice, django_assert_max_num_queries, django_assert_num_queries):
+    def add():
+        dropped(alice, reviews() + b",positive\n,\n")  # asks a person
+        dropped(alice, b"")  # fails
+        dropped(alice, reviews())
+        labour()
+        version_of(alice, 10)
+        dropped(alice, reviews())  # is still waiting
+
+    add()
+    with django_assert_max_num_queries(12) as short:
+        first = api.get("/api/v1/datasets").json()["items"]
+    for _ in range(3):
+        add()
+    with django_assert_num_queries(len(short)):
+        items = api.get("/api/v1/datasets?limit=200").json()["items"]
+    assert len(items) == 4 * len(first) == 20
+    whole = '"datasets_import"."report", "'
+    assert not [query["sql"] for query in short if whole in query["sql"]]
+    with CaptureQueriesContext(connection) as single:
+        api.get(f"/api/v1/datasets/{items[0]['id']}")
+    assert [query["sql"] for query in single if whole in query["sql"]]
+    for item in items:
+        alone = api.get(f"/api/v1/datasets/{item['id']}").json()
+        assert item == {name: alone[name] for name in item}
+        assert {"problems", "labels", "columns", "joins"} == alone.keys() - item.keys()
+    asked = next(item for item in items if item["state"] == "needs_mapping")
+    assert (asked["rows"], asked["rejected"], asked["blank"]) == (62, 0, 1) and asked["mapping"] == {"text": "text", "label": "label"}
+
+
+def test_a_reading_that_was_given_up_says_so_in_the_list_too(api, alice):
+    dataset = dropped(alice, reviews())
+    WorkItem.objects.filter(subject=dataset.latest_import.pk).update(state=WorkItem.State.FAILED, reason="It crashed.")
+    item = api.get("/api/v1/datasets").json()["items"][0]
+    assert (item["state"], item["reason"]) == ("failed", "It crashed.")
 
 
 def test_renaming_and_deleting(api, alice):

@@ -15,13 +15,12 @@ from pydantic import Field, ValidationError
 
 from webapp.api.door import Body, Problem, field_error, page
 from webapp.datasets import rows
-from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload
+from webapp.datasets.models import PARTS, REPORT_HEAD, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload
 from webapp.people.access import WRITE, find
 from worker.nlp import TASKS
 from worker.spec import SpecError
 
 router = Router()
-MOST_IN_LIST = 20  # problems of each dataset in a list; its own page has all that were kept
 
 
 class Reading(Body):
@@ -131,9 +130,9 @@ def create(request: HttpRequest, response: HttpResponse) -> Any:
     return 202, facts(made)
 
 
-@router.get("/datasets", summary="Datasets, newest first")
+@router.get("/datasets", summary="Datasets, newest first; each one's columns, labels and problems stand at its own address")
 def many(request: HttpRequest, after: str = "", limit: int = 50) -> Any:
-    return page(Dataset.objects.visible_to(request.actor), after or None, limit, lambda dataset: facts(dataset, MOST_IN_LIST))  # type: ignore[attr-defined]
+    return page(Dataset.objects.visible_to(request.actor).with_heads(), after or None, limit, listed)  # type: ignore[attr-defined]
 
 
 @router.get("/datasets/{uuid:pk}", summary="One dataset")
@@ -202,11 +201,30 @@ def version_rows(
     }
 
 
-def facts(dataset: Dataset, most_problems: int | None = None) -> dict[str, Any]:
+def facts(dataset: Dataset) -> dict[str, Any]:
     dataset.give_up_dropped_work()
     reading = dataset.latest_import
-    versions = list(dataset.versions.order_by("-number"))
     report: dict[str, Any] = reading.report if reading else {}
+    return {
+        **head(dataset, list(dataset.versions.order_by("-number")), reading, report),
+        "problems": problems_of(dataset, reading) if reading else [],
+        "columns": [column["name"] for column in report.get("columns", [])],
+        "labels": report.get("labels", []),
+        "joins": report.get("joins", {}),
+    }
+
+
+def listed(dataset: Any) -> dict[str, Any]:
+    """One of `Dataset.objects.with_heads()`."""
+    if dataset.is_dropped:
+        dataset.give_up_dropped_work()
+    reading = next(iter(dataset.readings), None)
+    report = {name: value for name in REPORT_HEAD if (value := getattr(reading, f"head_{name}", None)) is not None}
+    return head(dataset, dataset.numbered, reading, report)
+
+
+def head(dataset: Dataset, versions: list[DatasetVersion], reading: Import | None, report: dict[str, Any]) -> dict[str, Any]:
+    """What is said of a dataset everywhere. `report` may be only REPORT_HEAD of it."""
     return {
         "id": str(dataset.pk),
         "name": dataset.name,
@@ -215,12 +233,9 @@ def facts(dataset: Dataset, most_problems: int | None = None) -> dict[str, Any]:
         "reason": dataset.reason,
         "rows": versions[0].rows if versions and dataset.state == Dataset.State.READY else report.get("rows", 0),
         "rejected": report.get("rows_rejected", 0),
-        "problems": problems_of(dataset, reading)[:most_problems] if reading else [],
+        "blank": report.get("rows_blank", 0),
         "findings": report.get("findings", []),
-        "columns": [column["name"] for column in report.get("columns", [])],
-        "mapping": reading.mapping if reading else {},
-        "labels": report.get("labels", []),
-        "joins": report.get("joins", {}),
+        "mapping": (reading and reading.options.get("mapping")) or report.get("mapping", {}),
         "version": str(versions[0].pk) if versions else None,
         "versions": [{"id": str(v.pk), "number": v.number, "hash": v.hash, "rows": v.rows} for v in versions],
         "created_at": dataset.created_at.isoformat(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import models, transaction
+from django.db.models.fields.json import KeyTransform
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
@@ -20,6 +21,7 @@ from webapp.work.models import WorkItem
 from worker.nlp import TASKS
 from worker.spec import SpecError
 
+REPORT_HEAD = ("rows", "rows_rejected", "rows_blank", "findings", "mapping")  # what lists show of a report
 PARTS = ("file", "train", "validation", "test")
 
 
@@ -34,6 +36,22 @@ class DatasetQuerySet(TeamQuerySet):
             rows=models.Subquery(newest.values("rows")[:1]), number=models.Subquery(newest.values("number")[:1])
         )
         return found
+
+    def with_heads(self) -> DatasetQuerySet:
+        """For long lists, in as many queries as for short ones: each with `numbered` (its versions, newest first, without
+        their statistics), `readings` (its latest import or none, without the report but with `head_...` of it), and
+        `is_dropped` (see `give_up_dropped_work`)."""
+        kept = Import.objects.exclude(state=Import.State.REPLACED).order_by("-pk")
+        heads = {f"head_{name}": KeyTransform(name, "report") for name in REPORT_HEAD}
+        versions = DatasetVersion.objects.order_by("-number").only("dataset", "number", "hash", "rows")
+        latest = models.Subquery(kept.filter(dataset=models.OuterRef("pk")).values("pk")[:1])
+        readings = Import.objects.filter(pk=models.Subquery(kept.filter(dataset=models.OuterRef("dataset")).values("pk")[:1]))
+        dropped = WorkItem.objects.filter(subject=models.OuterRef("latest"), state=WorkItem.State.FAILED)
+        found: DatasetQuerySet = self.annotate(latest=latest).annotate(is_dropped=models.Exists(dropped))
+        return found.prefetch_related(
+            models.Prefetch("versions", versions, to_attr="numbered"),
+            models.Prefetch("imports", readings.defer("report").annotate(**heads), to_attr="readings"),
+        )
 
 
 class Dataset(TeamScoped):
@@ -128,8 +146,8 @@ class Dataset(TeamScoped):
 
     def give_up_dropped_work(self) -> None:
         """A worker that crashed again and again cannot say so itself: its work item can."""
-        latest = self.latest_import
-        if self.state != self.State.IMPORTING or latest is None:
+        latest = self.latest_import if self.state == self.State.IMPORTING else None
+        if latest is None:
             return
         dropped = WorkItem.objects.filter(subject=latest.pk, state=WorkItem.State.FAILED).order_by("-created_at").first()
         if dropped and not WorkItem.objects.filter(subject=latest.pk, created_at__gt=dropped.created_at).exists():
