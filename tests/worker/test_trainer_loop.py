@@ -202,7 +202,7 @@ class Poison(Control):
         self.calls += 1
         if self.calls == 4:
             for thing in gc.get_objects():
-                if isinstance(thing, torch.nn.Linear) and thing.out_features == 2:
+                if type(thing) is torch.nn.Linear and thing.out_features == 2:  # isinstance would wake lazy objects of others
                     thing.weight.data.fill_(float("inf"))
         return super().wish()
 
