@@ -12,10 +12,9 @@ pages = get_asgi_application()  # sets Django up, before anything imports a mode
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from webapp.frontdoor import BodyLimit, SameOrigin  # noqa: E402
 from webapp.routing import websocket_urlpatterns  # noqa: E402
 
-sockets = SameOrigin(AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))))
+sockets = SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
 application = BodyLimit(ProtocolTypeRouter({"http": pages, "websocket": sockets}))
