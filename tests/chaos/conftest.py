@@ -20,7 +20,7 @@ from tests.worker.conftest import queued  # noqa: F401
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def until(what, limit_s=30.0, every_s=0.05):
+def until(what, limit_s=60.0, every_s=0.05):
     """Wait for `what()` to be true and give it. The limit is generous: the machine may be busy."""
     ends = time.monotonic() + limit_s
     while not (found := what()):

@@ -128,7 +128,7 @@ def test_a_worker_that_froze_and_comes_back_writes_nothing(start, queued):
         process.suspend()
     zombie.signal(signal.SIGSTOP)
     start("train")
-    until(lambda: fresh(run).fence == 2 and fresh(run).state == "running", 40)
+    until(lambda: fresh(run).fence == 2 and fresh(run).state == "running", 100)
     held = run.chunks.filter(fence=1).count(), run.checkpoints.filter(fence=1).count()
     for process in trainers:
         process.resume()
