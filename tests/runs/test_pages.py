@@ -4,7 +4,7 @@ import pytest
 from django.urls import reverse
 
 from tests.runs import made
-from webapp.people.models import Membership
+from webapp.people.models import Membership, Team
 from webapp.runs.cursor import merge
 from webapp.runs.models import Run
 
@@ -322,6 +322,14 @@ def test_the_form_of_the_first_visit_can_be_sent_as_it_is(signed_in, bob, team):
     form = signed_in(bob).get("/runs/new/").context["form"]
     data = {bound.name: getattr(bound.value(), "pk", bound.value()) for bound in form if bound.value() not in (None, False)}
     assert signed_in(bob).post("/runs/new/", data).status_code == 302
+
+
+def test_the_form_offers_no_base_of_another_of_ones_teams_since_none_could_be_trained(signed_in, bob, team):
+    made.version(team), made.base()
+    other = Team.objects.found("Bob's other team", bob)
+    foreign, own = made.base(name="theirs", kind="folder", team=other), made.base(name="ours", kind="folder", team=team)
+    bases = signed_in(bob).get("/runs/new/").context["bases"]
+    assert own in bases and foreign not in bases and any(base.team is None for base in bases)
 
 
 def test_a_wrong_setting_is_told_at_its_field_and_nothing_starts(signed_in, bob, team):

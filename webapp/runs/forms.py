@@ -149,4 +149,4 @@ def versions_for(actor: Actor) -> Any:
 def bases_for(actor: Actor, task: str) -> Any:
     """What can be trained on: everybody's first, then the team's own bases, last what runs made."""
     made_here = Case(When(kind=ModelVersion.Kind.RUN, then=1), default=0)
-    return ModelVersion.objects.visible_to(actor).trainable(task).order_by(made_here, F("team").asc(nulls_first=True), "parameters", "name")
+    return ModelVersion.objects.at_hand(actor).trainable(task).order_by(made_here, F("team").asc(nulls_first=True), "parameters", "name")
