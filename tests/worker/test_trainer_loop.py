@@ -13,6 +13,7 @@ from tests.worker.toys import of_kind, spec_for
 from worker.nlp import TASKS
 from worker.spec import Exit, SpecError, Trouble, Wish
 from worker.trainer import loop
+from worker.trainer.checkpoints import Progress
 from worker.trainer.control import Control, LeaseOver
 from worker.trainer.loop import slope, train
 
@@ -176,6 +177,15 @@ def test_early_stopping_ends_the_run_and_keeps_the_best_state(tmp_path, base, da
         safe_open(Path(messages[-1]["model"]) / "model.safetensors", "pt") as result,
     ):
         assert (best.get_tensor("classifier.weight") == result.get_tensor("classifier.weight")).all()
+
+
+def test_of_equal_scores_the_lower_loss_is_kept_and_a_higher_score_beats_both():
+    progress = Progress()
+    for step, (score, loss) in enumerate([(0.5, 0.9), (1.0, 0.7), (1.0, 0.02), (1.0, 0.03), (0.9, 0.01)], start=1):
+        progress.step = step
+        loop._judge(progress, score, loss, patience=4)
+    assert (progress.best, progress.best_loss, progress.best_step) == (1.0, 0.02, 3)
+    assert progress.fruitless == 3 and not progress.over  # a surer state is not a better score
 
 
 def test_a_loss_that_runs_away_fails_with_the_remedy(tmp_path, base, data):

@@ -44,6 +44,7 @@ class Progress:
     position: int = 0  # batches of this epoch that are done
     elapsed_s: float = 0.0
     best: float | None = None
+    best_loss: float | None = None  # of the best state; it decides between equal scores
     best_step: int = 0
     fruitless: int = 0  # evaluations since the best
     evaluated_step: int = -1

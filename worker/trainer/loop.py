@@ -249,7 +249,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
             if validation and progress.position in evaluations:
                 values = yield from evaluate()
                 due = True
-                _judge(progress, values[f"eval_{task.primary_metric}"], settings["patience"])
+                _judge(progress, values[f"eval_{task.primary_metric}"], values["eval_loss"], settings["patience"])
                 yield _point(progress, here, values)
                 yield _log(f"Epoch {here:.2f}: {_said(values)}.")
             if due:
@@ -267,7 +267,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     # --- the best state, its scores, its folder ---
     if finish and validation and 0 < progress.step != progress.evaluated_step:
         values = yield from evaluate()
-        _judge(progress, values[f"eval_{task.primary_metric}"], 0)
+        _judge(progress, values[f"eval_{task.primary_metric}"], values["eval_loss"], 0)
         yield _point(progress, progress.epoch + progress.position / len(plan(progress.epoch)), values)
         yield save()
     if progress.best is not None:
@@ -301,10 +301,16 @@ def slope(step: int, steps: int, warmup: float, schedule: str) -> float:
     return {"linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left)), "constant": 1.0}[schedule]
 
 
-def _judge(progress: Progress, metric: float, patience: int) -> None:
+def _judge(progress: Progress, metric: float, loss: float, patience: int) -> None:
+    """Of two states with the same score the one with the lower loss is kept: few rows reach their top score
+    long before the model is sure of its answers. Early stopping looks at the score alone."""
     progress.evaluated_step = progress.step
-    if progress.best is None or metric > progress.best:
-        progress.best, progress.best_step, progress.fruitless = metric, progress.step, 0
+    better = progress.best is None or metric > progress.best
+    surer = metric == progress.best and progress.best_loss is not None and loss < progress.best_loss
+    if better or surer:
+        progress.best, progress.best_loss, progress.best_step = metric, loss, progress.step
+    if better:
+        progress.fruitless = 0
     else:
         progress.fruitless += 1
         progress.over = 0 < patience <= progress.fruitless
