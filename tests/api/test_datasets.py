@@ -4,9 +4,7 @@ import json
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from tests.datasets.cast import dropped, labour, reviews, take, version_of
 from webapp.datasets.models import Dataset, Upload
@@ -231,15 +229,9 @@ def test_a_long_list_asks_no_more_of_the_database_than_a_short_one(api, alice, d
     with django_assert_num_queries(len(short)):
         items = api.get("/api/v1/datasets?limit=200").json()["items"]
     assert len(items) == 4 * len(first) == 20
-    whole = '"datasets_import"."report", "'
-    assert not [query["sql"] for query in short if whole in query["sql"]]
-    with CaptureQueriesContext(connection) as single:
-        api.get(f"/api/v1/datasets/{items[0]['id']}")
-    assert [query["sql"] for query in single if whole in query["sql"]]
     for item in items:
         alone = api.get(f"/api/v1/datasets/{item['id']}").json()
-        assert item == {name: alone[name] for name in item}
-        assert {"problems", "labels", "columns", "joins"} == alone.keys() - item.keys()
+        assert item == alone | {"problems": alone["problems"][:20]}
     asked = next(item for item in items if item["state"] == "needs_mapping")
     assert (asked["rows"], asked["rejected"], asked["blank"]) == (62, 0, 1) and asked["mapping"] == {"text": "text", "label": "label"}
 

@@ -15,11 +15,12 @@ from pydantic import Field, ValidationError
 
 from webapp.api.door import Body, Problem, field_error, page
 from webapp.datasets import rows
-from webapp.datasets.models import PARTS, REPORT_HEAD, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload
+from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload
 from webapp.people.access import WRITE, find
 from worker.nlp import TASKS
 from worker.spec import SpecError
 
+LISTED_PROBLEMS = 20  # of each dataset in a list
 router = Router()
 
 
@@ -130,7 +131,7 @@ def create(request: HttpRequest, response: HttpResponse) -> Any:
     return 202, facts(made)
 
 
-@router.get("/datasets", summary="Datasets, newest first; each one's columns, labels and problems stand at its own address")
+@router.get("/datasets", summary="Datasets, newest first, with the first 20 problems of each")
 def many(request: HttpRequest, after: str = "", limit: int = 50) -> Any:
     return page(Dataset.objects.visible_to(request.actor).with_heads(), after or None, limit, listed)  # type: ignore[attr-defined]
 
@@ -203,28 +204,19 @@ def version_rows(
 
 def facts(dataset: Dataset) -> dict[str, Any]:
     dataset.give_up_dropped_work()
-    reading = dataset.latest_import
-    report: dict[str, Any] = reading.report if reading else {}
-    return {
-        **head(dataset, list(dataset.versions.order_by("-number")), reading, report),
-        "problems": problems_of(dataset, reading) if reading else [],
-        "columns": [column["name"] for column in report.get("columns", [])],
-        "labels": report.get("labels", []),
-        "joins": report.get("joins", {}),
-    }
+    return described(dataset, list(dataset.versions.order_by("-number")), dataset.latest_import)
 
 
 def listed(dataset: Any) -> dict[str, Any]:
-    """One of `Dataset.objects.with_heads()`."""
+    """One of `Dataset.objects.with_heads()`: as at its own address, but with the first problems only."""
     if dataset.is_dropped:
         dataset.give_up_dropped_work()
-    reading = next(iter(dataset.readings), None)
-    report = {name: value for name in REPORT_HEAD if (value := getattr(reading, f"head_{name}", None)) is not None}
-    return head(dataset, dataset.numbered, reading, report)
+    found = described(dataset, dataset.numbered, next(iter(dataset.readings), None))
+    return found | {"problems": found["problems"][:LISTED_PROBLEMS]}
 
 
-def head(dataset: Dataset, versions: list[DatasetVersion], reading: Import | None, report: dict[str, Any]) -> dict[str, Any]:
-    """What is said of a dataset everywhere. `report` may be only REPORT_HEAD of it."""
+def described(dataset: Dataset, versions: list[DatasetVersion], reading: Import | None) -> dict[str, Any]:
+    report: dict[str, Any] = reading.report if reading else {}
     return {
         "id": str(dataset.pk),
         "name": dataset.name,
@@ -235,6 +227,10 @@ def head(dataset: Dataset, versions: list[DatasetVersion], reading: Import | Non
         "rejected": report.get("rows_rejected", 0),
         "blank": report.get("rows_blank", 0),
         "findings": report.get("findings", []),
+        "problems": problems_of(dataset, reading) if reading else [],
+        "columns": [column["name"] for column in report.get("columns", [])],
+        "labels": report.get("labels", []),
+        "joins": report.get("joins", {}),
         "mapping": (reading and reading.options.get("mapping")) or report.get("mapping", {}),
         "version": str(versions[0].pk) if versions else None,
         "versions": [{"id": str(v.pk), "number": v.number, "hash": v.hash, "rows": v.rows} for v in versions],

@@ -1,13 +1,12 @@
 """Uploads, imports, datasets and their immutable versions."""
 
-from webapp.datasets.models.dataset import PARTS, REPORT_HEAD, Dataset
+from webapp.datasets.models.dataset import PARTS, Dataset
 from webapp.datasets.models.imports import Import, NotNow
 from webapp.datasets.models.upload import ChecksumMismatch, DiskFull, TooLarge, Upload, WrongOffset
 from webapp.datasets.models.version import DatasetVersion
 
 __all__ = [
     "PARTS",
-    "REPORT_HEAD",
     "ChecksumMismatch",
     "Dataset",
     "DatasetVersion",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models.fields.json import KeyTransform
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
@@ -21,7 +20,6 @@ from webapp.work.models import WorkItem
 from worker.nlp import TASKS
 from worker.spec import SpecError
 
-REPORT_HEAD = ("rows", "rows_rejected", "rows_blank", "findings", "mapping")  # what lists show of a report
 PARTS = ("file", "train", "validation", "test")
 
 
@@ -39,10 +37,8 @@ class DatasetQuerySet(TeamQuerySet):
 
     def with_heads(self) -> DatasetQuerySet:
         """For long lists, in as many queries as for short ones: each with `numbered` (its versions, newest first, without
-        their statistics), `readings` (its latest import or none, without the report but with `head_...` of it), and
-        `is_dropped` (see `give_up_dropped_work`)."""
+        their statistics), `readings` (its latest import or none) and `is_dropped` (see `give_up_dropped_work`)."""
         kept = Import.objects.exclude(state=Import.State.REPLACED).order_by("-pk")
-        heads = {f"head_{name}": KeyTransform(name, "report") for name in REPORT_HEAD}
         versions = DatasetVersion.objects.order_by("-number").only("dataset", "number", "hash", "rows")
         latest = models.Subquery(kept.filter(dataset=models.OuterRef("pk")).values("pk")[:1])
         readings = Import.objects.filter(pk=models.Subquery(kept.filter(dataset=models.OuterRef("dataset")).values("pk")[:1]))
@@ -50,7 +46,7 @@ class DatasetQuerySet(TeamQuerySet):
         found: DatasetQuerySet = self.annotate(latest=latest).annotate(is_dropped=models.Exists(dropped))
         return found.prefetch_related(
             models.Prefetch("versions", versions, to_attr="numbered"),
-            models.Prefetch("imports", readings.defer("report").annotate(**heads), to_attr="readings"),
+            models.Prefetch("imports", readings, to_attr="readings"),
         )
 
 
