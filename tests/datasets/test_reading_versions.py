@@ -156,11 +156,17 @@ def test_numbers_as_labels_are_ordered_as_numbers(read, tmp_path):
     assert [label["name"] for label in published["labels"]] == ["-1", "2", "9", "10"]
 
 
+def test_blanks_around_a_column_name_are_not_taken_for_a_second_column_of_that_name(read):
+    report = read(csv_text(reviews(30), header=" text ,the  label"))
+    assert [c["name"] for c in report["columns"]] == ["text", "the label"]
+    assert "double_names" not in codes(report)
+
+
 def test_rejected_rows_can_be_downloaded_with_line_reason_and_defused_cells(read, tmp_path):
     rows = csv_text([*reviews(30), ("=HYPERLINK(1)", ""), ("@fine", "?"), ("one cell too many", "x,y")])
     published = publishing(read(rows), tmp_path / "out")
     rejected = list(csv.reader(Path(published["rejected_path"]).read_text().splitlines()))
-    assert rejected[0][:3] == ["row", "file", "reason"]
+    assert rejected[0] == ["row", "file", "reason", "text", "label"]
     assert {int(row[0]): row[3] for row in rejected[1:]} == {34: "one cell too many", 32: "'=HYPERLINK(1)", 33: "'@fine"}
     assert published["rejected"] == 3
     assert {p["row"] for p in published["problems"]} == {32, 33, 34}

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import polars as pl
 
@@ -114,22 +114,22 @@ class Judge:
     def all(self, staged: list[tuple[str, pl.LazyFrame]], paths: list[Path]) -> pl.DataFrame:
         """key, label, brought, good: one small row for each staged one, in order."""
         with self.path.open("w", newline="", encoding="utf-8") as file:
-            self._earlier(file, paths)
             writer = csv.writer(file)
+            writer.writerow(["row", "file", "reason", *map(defused, staged[0][1].collect_schema().names()[1:])])
+            self._earlier(writer, paths)
             frames = [self._slice(part, rows, writer) for part, rows in slices(staged, self.progress)]
         if not self.rejected:
             self.path.unlink()
         return splits_of.keyed(pl.concat(frames))
 
-    def _earlier(self, file: TextIO, paths: list[Path]) -> None:
+    def _earlier(self, writer: Any, paths: list[Path]) -> None:
         """Rows that the reading could not even take apart come first."""
-        file.write("row,file,reason,cells\n")
         for path in paths:
             rejects = path.with_name(path.stem.replace("staged-", "rejected-") + ".csv")
             if rejects.exists():
                 with rejects.open(newline="", encoding="utf-8") as before:
                     for row in csv.reader(before):
-                        csv.writer(file).writerow(row)
+                        writer.writerow(row)
                         self.rejected += 1
                         if len(self.problems) < self.rejected <= MOST_PROBLEMS:
                             self.problems.append(Problem(int(row[0]), "rejected", row[2], file=row[1]))

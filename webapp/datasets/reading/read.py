@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from webapp.datasets.reading import (
     workbook,
 )
 from webapp.datasets.reading import columns as columns_of
-from webapp.datasets.reading.staging import Desk, Progress
+from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
 from worker.nlp import TASKS
 
 PREVIEW = 20  # rows
@@ -54,8 +55,8 @@ def gather_rejected(desks: list[Desk], out: Path) -> None:
     """All rejected rows in one file to download; there is none when nothing was rejected."""
     (out / "rejected.csv").unlink(missing_ok=True)
     if any(desk.rejected for desk in desks):
-        with (out / "rejected.csv").open("w", encoding="utf-8") as all_rejected:
-            all_rejected.write("row,file,reason,cells\n")
+        with (out / "rejected.csv").open("w", newline="", encoding="utf-8") as all_rejected:
+            csv.writer(all_rejected).writerow(["row", "file", "reason", *map(defused, desks[0].originals)])
             for desk in desks:
                 with desk.rejects_path.open(encoding="utf-8", newline="") as part:
                     all_rejected.writelines(part)
@@ -251,7 +252,7 @@ def clear(files: list[FileReport]) -> bool:
 def obvious(columns: list[Column], roles: int) -> bool:
     """The roles follow from the names, or there is no other column to choose."""
     chosen = [c for c in columns if c.role]
-    return all(c.original and c.original == c.name for c in chosen) and (
+    return all(c.original and bare_name(c.original) == c.name for c in chosen) and (
         len([c for c in columns if c.type != "empty"]) == roles or all("called" in c.reason for c in chosen if c.role != SPLIT)
     )
 
@@ -278,12 +279,12 @@ def about_files(files: list[FileReport]) -> list[Finding]:
 def about_columns(columns: list[Column]) -> list[Finding]:
     """Names that had to be made up. A file without a header says so itself."""
     found = []
-    made_up = [c.name for c in columns if c.original and c.original != c.name]
+    made_up = [c.name for c in columns if bare_name(c.original) not in {"", c.name}]
     if made_up:
         found.append(
             Finding("double_names", f"Columns of the same name were told apart as: {', '.join(made_up[:10])}.", "warning", len(made_up))
         )
-    nameless = [c.name for c in columns if not c.original and c.type != "empty"]
+    nameless = [c.name for c in columns if not bare_name(c.original) and c.type != "empty"]
     if nameless and len(nameless) < len(columns):
         found.append(Finding("no_name", f"Columns without a name are called: {', '.join(nameless[:10])}.", "info", len(nameless)))
     return found

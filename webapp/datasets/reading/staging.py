@@ -72,12 +72,17 @@ def defused(cell: str) -> str:
     return "'" + cell if cell.startswith(DANGEROUS) else cell
 
 
+def bare_name(original: str) -> str:
+    """A column's name as it is shown: without blanks around it, one between its words, of a bearable length."""
+    return " ".join(original.split())[:200]
+
+
 def unique_names(originals: list[str]) -> list[str]:
     """Names that tell columns apart: "text", "text_2", "column_4" for one without a name."""
     taken: set[str] = set()
     names = []
     for number, original in enumerate(originals, 1):
-        base = " ".join(original.split())[:200] or f"column_{number}"
+        base = bare_name(original) or f"column_{number}"
         base = f"column{base}" if base in {"_row", "_part", "_split"} else base
         name, again = base, 1
         while name in taken:
