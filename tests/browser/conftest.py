@@ -83,14 +83,15 @@ def accessible():
     """A function that fails with what axe finds serious on a page."""
 
     def findings(page):
-        page.wait_for_load_state()
-        try:
-            return Axe().run(page).response["violations"]
-        except Error as error:
-            if "navigation" not in str(error):
-                raise
-            page.wait_for_load_state()  # the page brought news by itself; look again
-            return Axe().run(page).response["violations"]
+        for _ in range(5):
+            page.wait_for_load_state()
+            try:
+                return Axe().run(page).response["violations"]
+            except Error as error:
+                if "navigation" not in str(error):
+                    raise
+                page.wait_for_timeout(500)  # the page brought news by itself; look again
+        raise AssertionError(f"{page.url} never stood still")
 
     def check(page):
         serious = [

@@ -177,7 +177,7 @@ def test_a_worker_that_leaves_is_not_entered_again(hand):
     assert beaten.wait(5)
     agent.leave()
     time.sleep(0.5)
-    assert not Worker.objects.exists()
+    assert not Worker.objects.filter(pk=hand.pk).exists()
 
 
 @at_once
