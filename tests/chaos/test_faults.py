@@ -143,6 +143,28 @@ def test_a_worker_that_froze_and_comes_back_writes_nothing(start, queued):
     assert run.attempts.get(fence=1).outcome == "lost"
 
 
+class Canary:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mknod, (self.path,)
+
+
+def test_a_pickled_message_is_refused_and_the_worker_lives(start, tmp_path):
+    canary, client = tmp_path / "canary", redis.Redis.from_url(settings.REDIS_URL)
+    worker = start("data")
+    until(lambda: Worker.listening(queue.DATA).exists())
+    queue.app.send_task(queue.RING, args=[Canary(str(canary))], queue=queue.DATA, serializer="pickle")
+    until(lambda: client.llen(f"tunebench:{queue.DATA}") == 0)
+    item = WorkItem.objects.create(kind="baselines", subject="01a20982-5f52-7cab-9596-a2059b413567")
+    until(lambda: WorkItem.objects.get(pk=item.pk).attempts_total)
+    assert worker.process.poll() is None
+    assert not canary.exists()
+
+
 def test_short_work_that_breaks_is_tried_three_times_and_says_so(start):
     item = WorkItem.objects.create(kind="baselines", subject="01a20982-5f52-7cab-9596-a2059b413567")  # of a version that is gone
     start("data")
