@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -135,37 +136,22 @@ def standing(request: SignedIn, pk: UUID) -> HttpResponse:
     return render(request, template, {**context(request, run), "is_swap": True})
 
 
-@login_required
-@require_POST
-def cancellation(request: SignedIn, pk: UUID) -> HttpResponse:
-    run = find(request.actor, living(), pk, WRITE)
-    run.cancel()
-    return redirect("runs:page", pk)
+def wish(verb: Callable[[Run], bool]) -> Callable[[SignedIn, UUID], HttpResponse]:
+    """The view of one wish: told to the run, then its page again, which says what became of it."""
+
+    @login_required
+    @require_POST
+    def view(request: SignedIn, pk: UUID) -> HttpResponse:
+        verb(find(request.actor, living(), pk, WRITE))
+        return redirect("runs:page", pk)
+
+    return view
 
 
-@login_required
-@require_POST
-def completion(request: SignedIn, pk: UUID) -> HttpResponse:
-    """Stop here and keep the best."""
-    run = find(request.actor, living(), pk, WRITE)
-    run.finish()
-    return redirect("runs:page", pk)
-
-
-@login_required
-@require_POST
-def pause(request: SignedIn, pk: UUID) -> HttpResponse:
-    run = find(request.actor, living(), pk, WRITE)
-    run.pause()
-    return redirect("runs:page", pk)
-
-
-@login_required
-@require_POST
-def resumption(request: SignedIn, pk: UUID) -> HttpResponse:
-    run = find(request.actor, living(), pk, WRITE)
-    run.resume()
-    return redirect("runs:page", pk)
+cancellation = wish(Run.cancel)
+completion = wish(Run.finish)
+pause = wish(Run.pause)
+resumption = wish(Run.resume)
 
 
 @login_required
