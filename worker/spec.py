@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def gettext_noop(text: str) -> str:
@@ -68,11 +68,12 @@ class Setting:
     default: Any
     help: str
     unit: str = ""
-    kind: str = "float"  # float | int | choice | bool
+    kind: str = "float"  # float | int | choice | bool | text
     least: float | None = None
-    most: float | None = None
+    most: float | None = None  # of a text: characters
     choices: tuple[tuple[str, str], ...] = ()
     methods: tuple[str, ...] = ()  # empty: every method knows it
+    shapes: tuple[str, ...] = ()  # kinds of base model that know it (worker.nlp.families); empty: all of them
     advanced: bool = True
     defaults: dict[str, Any] = field(default_factory=dict)  # default by method where it differs
 
@@ -83,6 +84,10 @@ class Setting:
         """`value` as this setting's type. Raises SpecError with a sentence."""
         if self.kind == "bool":
             return value if isinstance(value, bool) else str(value).lower() in {"1", "true", "on", "yes"}
+        if self.kind == "text":
+            if not isinstance(value, str) or (self.most is not None and len(value) > self.most) or not value.isprintable():
+                raise SpecError(self.name, f"{self.label} must be a text of at most {self.most:g} characters.")
+            return value.strip()
         if self.kind == "choice":
             if value not in [c for c, _ in self.choices]:
                 raise SpecError(self.name, f"{self.label} must be one of {', '.join(c for c, _ in self.choices)}.")
@@ -99,12 +104,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Field:
-    """One input that a playground shows."""
+    """One input that a playground shows. It is called as the role whose texts the model has learnt from."""
 
     name: str
     label: str
     long: bool = False
     most_chars: int = 100_000
+    required: bool = True
+    hint: str = ""  # what to write, shown while it is empty
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,33 @@ class Role:
     name: str
     label: str
     required: bool = True
-    is_label: bool = False  # a small set of distinct values: histogram, stratified split
+    kind: str = "text"  # text | label (a small set of values: histogram, stratified split) | number
     hints: tuple[str, ...] = ()  # lower-case column names that suggest this role
+    is_key: bool = False  # rows with the same value here stay on one side of the split
+    help: str = ""  # one sentence for the mapping page
+
+    @property
+    def is_label(self) -> bool:
+        return self.kind == "label"
+
+
+class Recipe(NamedTuple):
+    """A way to train that a task offers."""
+
+    method: str  # a Method
+    title: str
+    about: str  # when to take it
+    shapes: tuple[str, ...] = ()  # kinds of base model for which it works; empty: all that the task takes
+
+
+class Metric(NamedTuple):
+    """A number that says how good a model is. A share is kept from 0 to 1 and shown times 100; a plain number as it is."""
+
+    name: str
+    title: str
+    about: str  # its meaning in one line
+    unit: str = "share"  # share | number
+    less_is_better: bool = False
 
 
 @dataclass(frozen=True)

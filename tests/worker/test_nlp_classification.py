@@ -19,8 +19,8 @@ TASK = TASKS["classification"]
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_every_task_says_all_that_the_rooms_ask_of_it(task):
     assert task.slug and task.title and task.about.endswith(".")
-    assert task.roles and task.inputs and {m for m, _t, _w in task.methods} <= set(Method)
-    assert task.primary_metric in {name for name, _title, _meaning in task.metrics}
+    assert task.roles and task.inputs and {recipe.method for recipe in task.methods} <= set(Method)
+    assert task.primary_metric in {metric.name for metric in task.metrics}
     names = [s.name for s in task.settings]
     assert len(names) == len(set(names))
     for verb in [

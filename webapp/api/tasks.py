@@ -24,7 +24,10 @@ def described(task: Task) -> dict[str, Any]:
         "roles": [asdict(role) for role in task.roles],
         "inputs": [asdict(field) for field in task.inputs],
         "settings": [asdict(setting) for setting in task.settings],
-        "methods": [{"slug": slug, "title": title, "about": about} for slug, title, about in task.methods],
+        "methods": [{"slug": m.method, "title": m.title, "about": m.about, "base_models": m.shapes or task.shapes} for m in task.methods],
+        "base_models": task.shapes,
+        "parameters": [asdict(parameter) for parameter in task.parameters],
+        "streams": task.streams,
         "primary_metric": task.primary_metric,
-        "metrics": [{"slug": slug, "title": title, "about": about} for slug, title, about in task.metrics],
+        "metrics": [{"slug": m.name, **m._asdict()} for m in task.metrics],
     }

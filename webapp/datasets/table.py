@@ -95,7 +95,7 @@ BASELINES = {
 
 
 def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
-    metrics = [name for name, _title, _meaning in TASKS[version.task].metrics[:2]]
+    metrics = [metric.name for metric in TASKS[version.task].metrics[:2]]
     scores = version.baselines.get("scores", {})
     return [
         {"title": BASELINES.get(name, name), "values": [f"{100 * score[metric]:.1f}" for metric in metrics if metric in score]}

@@ -36,21 +36,21 @@ class RunForm(forms.Form):
         self.advice = advice_for(version) if version else {}
         self.fields["version"].queryset = versions_for(actor)  # type: ignore[attr-defined]
         self.fields["base"].queryset = bases_for(actor, self.task.slug)  # type: ignore[attr-defined]
-        self.fields["method"].choices = [(m, title) for m, title, _about in self.task.methods]  # type: ignore[attr-defined]
+        self.fields["method"].choices = [(recipe.method, recipe.title) for recipe in self.task.methods]  # type: ignore[attr-defined]
         first = self.fields["base"].queryset.first()  # type: ignore[attr-defined]
-        chosen = {"version": version, "base": first, "method": self.task.methods[0][0], **start}
+        chosen = {"version": version, "base": first, "method": self.task.methods[0].method, **start}
         self.initial = {**chosen, **self.initial}
         for setting in self.task.settings:
             self.fields[setting.name] = self.field_of(setting)
 
     @property
     def method_now(self) -> str:
-        return str(self["method"].value() or self.task.methods[0][0])
+        return str(self["method"].value() or self.task.methods[0].method)
 
     def field_of(self, setting: Setting) -> forms.Field:
         is_given = setting.name in self.initial
         value = self.initial.pop(setting.name, suggested(setting, self.method_now, self.advice))
-        defaults = {m: as_written(suggested(setting, m, self.advice)) for m, _title, _about in self.task.methods}
+        defaults = {m: as_written(suggested(setting, m, self.advice)) for m in (recipe.method for recipe in self.task.methods)}
         attributes = {"data-defaults": json.dumps(defaults), "aria-describedby": f"help-{setting.name}"}
         if is_given:
             attributes["data-touched"] = "yes"

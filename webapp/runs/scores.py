@@ -23,7 +23,7 @@ class Standing:
 
     @property
     def metric_title(self) -> str:
-        return next(title for name, title, _ in TASKS[self.run.task].metrics if name == self.metric)
+        return next(metric.title for metric in TASKS[self.run.task].metrics if metric.name == self.metric)
 
     @property
     def score(self) -> float | None:
@@ -63,7 +63,7 @@ class Standing:
     def metrics(self) -> list[tuple[str, float, str]]:
         """(title, value, meaning) of each metric of the task."""
         known = TASKS[self.run.task].metrics
-        return [(title, self.run.metrics[name], meaning) for name, title, meaning in known if name in self.run.metrics]
+        return [(metric.title, self.run.metrics[metric.name], metric.about) for metric in known if metric.name in self.run.metrics]
 
     @property
     def shows_matrix(self) -> bool:

@@ -88,7 +88,7 @@ def offer(form: RunForm, original: Run | None) -> dict[str, Any]:
             "about": about,
             "pace": pace(form.actor, form.chosen, base, method) if base and form.chosen else None,
         }
-        for method, title, about in form.task.methods
+        for method, title, about, _shapes in form.task.methods
     ]
     return {
         "form": form,

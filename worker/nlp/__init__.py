@@ -1,70 +1,162 @@
-"""The tasks: one module each behind one protocol. The sixth task is one new file here and one line in TASKS.
+"""The tasks: one module each behind one protocol. The sixth task is one new file here and one line in `_tasks`.
 
-Torch, transformers, polars and scikit-learn are imported inside functions only, so that the web may read `roles`,
-`inputs` and `settings` from the module that the worker trains with.
+Torch, transformers, polars, scikit-learn and sacrebleu are imported inside functions only, so that the web may read
+`roles`, `inputs`, `settings` and `parameters` from the module that the worker trains with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
 
-from worker.spec import Field, Role, Setting
+from worker.nlp import families
+from worker.spec import Field, Metric, Recipe, Role, Setting
+
+Example = dict[str, Any]  # one row (or one window of it) as token numbers, with what it should become
+Answer = dict[str, Any]  # docs/internals.md, "Answers"
 
 
-class Task(Protocol):
-    """What a task says about itself, and the few things that only it can do."""
+class Task:
+    """What a task says about itself, and the few things that only it can do. A verb without a body below is the task's to write."""
 
+    # --- words ---
     slug: str
+    aliases: tuple[str, ...] = ()  # other names under which the API knows it
     title: str
     about: str  # one sentence for people
-    roles: tuple[Role, ...]
-    inputs: tuple[Field, ...]
-    settings: tuple[Setting, ...]
-    methods: tuple[tuple[str, str, str], ...]  # (method, title, when to take it)
-    primary_metric: str  # the metric that picks the best checkpoint and stands beside the baselines
-    metrics: tuple[tuple[str, str, str], ...]  # (name, title, one-line meaning)
+    roles: tuple[Role, ...]  # the columns that a file may have; exactly one is_key, first the texts
+    inputs: tuple[Field, ...]  # what the playground asks for
+    parameters: tuple[Setting, ...] = ()  # of an answer, each with hard bounds; the playground's drawer
+    settings: tuple[Setting, ...]  # of a run
+    methods: tuple[Recipe, ...]
+    shapes: tuple[str, ...] = (families.ENCODER,)  # kinds of base model that can learn it, the usual one first
+    metrics: tuple[Metric, ...]
+    primary_metric: str  # stands beside the baselines
+    picked_by: str = ""  # the metric that picks the best checkpoint where it is not the primary one; may be "loss"
+    answer_view: str = "text"  # templates/playground/answers/<view>.html and the element that draws it
+    evaluation_view: str = "texts"  # templates/runs/evaluations/<view>.html
+    streams: bool = False  # whether `stream` gives an answer piece by piece
+    example_file: str = ""  # a few lines of a file that would do, for the empty state
 
     # --- data (no torch) ---
+    def lacking(self, mapping: Mapping[str, str]) -> list[Role]:
+        """The roles for which a column must still be chosen; `mapping` is {role: column}."""
+        return [role for role in self.roles if role.required and role.name not in mapping]
+
     def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
-        """What is wrong with one mapped row, as (role, sentence); empty when it can be trained on."""
+        """What is wrong with one mapped row, as (role, sentence); empty when it can be trained on.
+
+        `row` has a key for each mapped role; a role of kind number comes as text too.
+        """
+        raise NotImplementedError
 
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
         """What is wrong with the whole: [{"code", "level": "error"|"warning", "message", "role"?}]; errors forbid a version."""
+        raise NotImplementedError
 
-    def advice(self, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
-        """Settings that this label histogram asks for: {setting name: (value, the reason as a sentence)}."""
+    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
+        """Settings that so many rows and this label histogram ask for: {setting name: (value, the reason as a sentence)}."""
+        return {}
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
-        """Free baselines on two polars frames of mapped rows: {name: {metric: value}}, names are translatable keys."""
+        """Free baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES."""
+        return {}
 
     # --- training (torch inside) ---
-    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str) -> tuple[Any, Any]:
+    def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
+        """What answers will need to know of the training rows, a polars frame: kept as `config.tunebench` of the model."""
+        return {}
+
+    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         """(model, tokenizer) with this task's output layer on the base in folder `base`."""
+        raise NotImplementedError
 
-    def encode(self, rows: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any]) -> list[dict[str, Any]]:
-        """A polars frame as examples: input_ids (list of int) and label (int), one dict a row, in the frame's order."""
+    def encode(
+        self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
+    ) -> list[Example]:
+        """A polars frame as examples in the frame's order: `input_ids`, perhaps `token_type_ids`, and what `criterion` and
+        `score` need. `row` says which row of the frame an example belongs to where a row makes several.
 
-    def criterion(self, train: list[dict[str, Any]], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, Any], Any]:
-        """The loss: a function of (rows, labels) logits and the rows' label numbers, as tensors on one device."""
+        Encoder-decoders and decoders: `labels` (token numbers; -100 where a decoder's input is not to be learnt) and
+        `weight` (how many of them count). `learning` is False for held-out rows, of which nothing may be left out.
+        """
+        raise NotImplementedError
 
-    def score(self, outputs: Any, examples: list[dict[str, Any]], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
-        """(metrics, evaluation) of outputs (rows, labels) float logits: the numbers, and what the Evaluation tab draws."""
+    def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
+        """The loss: a function of a pass's outputs and the examples they belong to; the mean by `weight` (1 where there is none)."""
+        raise NotImplementedError
+
+    def read(self, outputs: Any, examples: list[Example], criterion: Callable[[Any, list[Example]], Any]) -> list[Any]:
+        """What scoring needs of each example's outputs, small and on the processor, while a group's outputs are in memory."""
+        return [each.float().cpu() for each in outputs]
+
+    def score(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
+        """(metrics, evaluation) of what `read` found: the numbers, and what the Evaluation tab draws."""
+        raise NotImplementedError
+
+    def trial(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], rows: Any, settings: dict[str, Any]
+    ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]] | None:
+        """For tasks whose answers are written: the model used on held-out rows (a polars frame) as people will use it.
+
+        Yields (rows done, of how many); returns (metrics, evaluation), which are added to those of `score`. None: scoring says it all.
+        """
+        return None
 
     # --- answering (torch inside) ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
         """(model, tokenizer, labels) of a folder that a training run left, ready for `answer`."""
+        raise NotImplementedError
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
         """(model, tokenizer) of a base model as it came, ready for `answer_untuned`."""
+        raise NotImplementedError
 
     def answer(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
-    ) -> list[dict[str, Any]]:
-        """One answer for each of `inputs`, a batch: classification gives {"label", "scores": {label: p}, "cut": bool}."""
+    ) -> list[Answer]:
+        """One answer for each of `inputs`, a batch (docs/internals.md, "Answers"). `parameters` were read by `read_parameters`."""
+        raise NotImplementedError
 
-    def answer_untuned(self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]]) -> list[dict[str, Any]]:
+    def answer_untuned(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
+    ) -> list[Answer]:
         """The same from the base model without any training, for the comparison beside the answer."""
+        raise NotImplementedError
+
+    def stream(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: dict[str, str], parameters: dict[str, Any]
+    ) -> Generator[dict[str, Any], None, Answer]:
+        """The answer piece by piece: yields {"text": what was added, ...} after each token, returns the whole answer.
+
+        Between two pieces the caller may do other work, or close the generator: then nothing more is computed.
+        """
+        raise NotImplementedError
+        yield
+
+    # --- derived ---
+    def recipes(self, shape: str) -> tuple[Recipe, ...]:
+        """The methods that work for a base model of this shape."""
+        return tuple(recipe for recipe in self.methods if not recipe.shapes or shape in recipe.shapes)
+
+    def known_settings(self, method: str, shape: str = "") -> tuple[Setting, ...]:
+        """The settings that this method knows, for a base model of this shape (empty: of any)."""
+        return tuple(
+            s for s in self.settings if (not s.methods or method in s.methods) and (not s.shapes or not shape or shape in s.shapes)
+        )
+
+    def metric(self, name: str) -> Metric | None:
+        return next((metric for metric in self.metrics if metric.name == name), None)
+
+    def read_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every parameter, those of `given` checked against their bounds. Raises SpecError that names the field."""
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in given:
+            if name not in known:
+                from worker.spec import SpecError
+
+                raise SpecError(name, f"There is no parameter called “{name}”. There are: {', '.join(known) or 'none'}.")
+        return {name: parameter.read(given.get(name, parameter.default)) for name, parameter in known.items()}
 
 
 def _tasks() -> dict[str, Task]:
@@ -74,3 +166,9 @@ def _tasks() -> dict[str, Task]:
 
 
 TASKS: dict[str, Task] = _tasks()
+
+
+def slug_of(name: str) -> str:
+    """The slug of a task by any of its names ("sentiment", "text-generation"); the name itself when there is none."""
+    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    return next((slug for slug, task in TASKS.items() if plain in (slug, *task.aliases)), name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from worker.nlp import folders, measures
-from worker.nlp.recipe import TRAINING
-from worker.spec import Field, Role, Setting, Trouble
+from worker.nlp import Example, Task, families, folders, measures, texts
+from worker.nlp.recipe import FULL, LORA, QUICK, TRAINING
+from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
 MOST_CLASSES = 1_000
@@ -18,27 +18,39 @@ SHOWN_SCORES = 20
 MISSING = {"na", "n/a", "nan", "null", "?", "-", "--", "#n/a"}  # what people write where they have no label
 
 
-class Classification:
+class Classification(Task):
     slug = "classification"
+    aliases = ("sentiment", "text_classification", "sentiment_analysis", "sentence_pairs")
     title = _("Text classification")
     about = _("Sort texts into labels: sentiment, topic, intent, anything with 2 to 1,000 classes.")
     roles: tuple[Role, ...] = (
         Role(
             "text",
             _("Text"),
+            is_key=True,
             hints=("text", "review", "sentence", "comment", "content", "message", "body", "title", "标题", "评论", "文本", "内容"),
+        ),
+        Role(
+            "pair",
+            _("Second text"),
+            required=False,
+            help=_("Only where the label is about two texts, such as whether one follows from the other."),
+            hints=("pair", "text_b", "sentence2", "hypothesis", "text2", "second", "sentence_b", "句子2"),
         ),
         Role(
             "label",
             _("Label"),
-            is_label=True,
+            kind="label",
             hints=(
                 *("label", "sentiment", "class", "category", "target", "topic", "intent", "标签", "学科", "类别", "情感"),
                 *("polarity", "emotion", "mood", "stars", "rating", "overall", "评分", "星级"),
             ),
         ),
     )
-    inputs: tuple[Field, ...] = (Field("text", _("Text"), long=True, most_chars=20_000),)
+    inputs: tuple[Field, ...] = (
+        Field("text", _("Text"), long=True, most_chars=20_000, hint=_("Write a sentence, or take one of the examples")),
+        Field("pair", _("Second text"), long=True, most_chars=20_000, required=False),
+    )
     settings: tuple[Setting, ...] = (
         *TRAINING,
         Setting(
@@ -58,23 +70,25 @@ class Classification:
             most=0.5,
         ),
     )
-    methods: tuple[tuple[str, str, str], ...] = (
-        ("full", _("Full"), _("Every weight learns. Best scores; takes the longest.")),
-        (
-            "quick",
-            _("Quick"),
-            _("The lower layers stay as they are and are computed once. Nearly the same scores in a fraction of the time."),
-        ),
-        ("lora", _("LoRA"), _("Small adapters learn beside frozen weights. Small downloads; for large base models.")),
-    )
+    methods = (FULL, QUICK, LORA)
+    shapes = (families.ENCODER, families.DECODER)
     primary_metric = "macro_f1"
-    metrics: tuple[tuple[str, str, str], ...] = (
-        ("macro_f1", _("Macro-F1"), _("Mean of the F1 of each class: every class counts the same.")),
-        ("accuracy", _("Accuracy"), _("Share of rows labelled right.")),
-        ("macro_precision", _("Macro precision"), _("Of the rows given a label, the share that is right; mean over the classes.")),
-        ("macro_recall", _("Macro recall"), _("Of the rows of a class, the share that was found; mean over the classes.")),
-        ("calibration_error", _("Calibration error"), _("How far stated probabilities lie from how often they are right. Less is better.")),
+    metrics: tuple[Metric, ...] = (
+        Metric("macro_f1", _("Macro-F1"), _("Mean of the F1 of each class: every class counts the same.")),
+        Metric("accuracy", _("Accuracy"), _("Share of rows labelled right.")),
+        Metric("macro_precision", _("Macro precision"), _("Of the rows given a label, the share that is right; mean over the classes.")),
+        Metric("macro_recall", _("Macro recall"), _("Of the rows of a class, the share that was found; mean over the classes.")),
+        Metric("matthews", _("Matthews correlation"), _("From -1 to 1; 0 is no better than chance, however unequal the classes.")),
+        Metric(
+            "calibration_error",
+            _("Calibration error"),
+            _("How far stated probabilities lie from how often they are right. Less is better."),
+            less_is_better=True,
+        ),
     )
+    answer_view = "labels"
+    evaluation_view = "labels"
+    example_file = "text,label\nThe battery died after a week.,negative\nWorks well.,positive\n"
 
     # --- data ---
     def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
@@ -82,6 +96,8 @@ class Classification:
         found: list[tuple[str, str]] = []
         if not text:
             found.append(("text", _("The text is empty.")))
+        elif "pair" in row and not str(row["pair"] or "").strip():
+            found.append(("pair", _("The second text is empty.")))
         elif len(text) > LONGEST_TEXT:
             found.append(("text", _("The text is longer than 1,000,000 characters.")))
         if not label:
@@ -129,9 +145,9 @@ class Classification:
             found.append(say("imbalance", "warning", text))
         return found
 
-    def advice(self, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
+    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
         most, least = max(labels.values(), default=0), min(labels.values(), default=0)
-        rows, found = sum(labels.values()), dict[str, tuple[Any, str]]()
+        found = dict[str, tuple[Any, str]]()
         if least and most >= 5 * least:
             reason = f"The commonest label has {most / least:.0f} times as many rows as the rarest."
             found["class_weights"] = ("balanced", reason)
@@ -141,12 +157,16 @@ class Classification:
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
         def columns(frame: Any) -> tuple[list[str], list[str]]:
-            return frame["text"].to_list(), frame["label"].to_list()
+            texts = frame["text"] if "pair" not in frame.columns else frame["text"] + " ||| " + frame["pair"]
+            return texts.to_list(), frame["label"].to_list()
 
         return measures.text_baselines(columns(train), columns(held_out))
 
     # --- training ---
-    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str) -> tuple[Any, Any]:
+    def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
+        return {"inputs": ["text", "pair"] if "pair" in rows.columns else ["text"]}
+
+    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         tokenizer = folders.open_tokenizer(base)
         model = folders.open_model(
             base,
@@ -158,21 +178,25 @@ class Classification:
             ignore_mismatched_sizes=True,  # a base that already was a classifier gets a new head
         )
         model.config.pad_token_id = tokenizer.pad_token_id
-        tokenizer.model_max_length = min(int(settings["window"]), _longest(model, tokenizer))
+        tokenizer.model_max_length = min(int(settings["window"]), texts.longest(model, tokenizer))
         return model, tokenizer
 
-    def encode(self, rows: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    def encode(
+        self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
+    ) -> list[Example]:
         number = {label: i for i, label in enumerate(labels)}
-        texts = rows["text"].to_list()
-        ids = tokenizer(texts, truncation=True, padding=False, max_length=tokenizer.model_max_length, return_attention_mask=False)[
-            "input_ids"
-        ]
         names = rows["label"].to_list()
         if set(names) - number.keys():
             raise Trouble("unknown_label", _("The rows have labels that the run does not know."), _("Import the dataset again."))
-        return [{"input_ids": i, "label": number[n], "text": t} for i, n, t in zip(ids, names, texts, strict=True)]
+        firsts = rows["text"].to_list()
+        seconds = rows["pair"].to_list() if "pair" in rows.columns else None
+        found = texts.features(tokenizer, firsts, seconds, tokenizer.model_max_length)
+        inputs = (
+            [{"text": t} for t in firsts] if seconds is None else [{"text": t, "pair": p} for t, p in zip(firsts, seconds, strict=True)]
+        )
+        return [{**f, "label": number[n], "inputs": i} for f, n, i in zip(found, names, inputs, strict=True)]
 
-    def criterion(self, train: list[dict[str, Any]], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, Any], Any]:
+    def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
         import torch
 
         weights = None
@@ -180,17 +204,18 @@ class Classification:
             counts = torch.bincount(torch.tensor([e["label"] for e in train]), minlength=len(labels)).clamp(min=1)
             weights = len(train) / (len(labels) * counts.float())
 
-        def loss(logits: Any, targets: Any) -> Any:
+        def loss(logits: Any, examples: list[Example]) -> Any:
+            targets = torch.tensor([e["label"] for e in examples], device=logits.device)
             scale = None if weights is None else weights.to(logits.device)
             return torch.nn.functional.cross_entropy(logits.float(), targets, weight=scale, label_smoothing=settings["label_smoothing"])
 
         return loss
 
-    def score(self, outputs: Any, examples: list[dict[str, Any]], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
+    def score(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
         import numpy as np
         import torch
 
-        probabilities = torch.as_tensor(outputs).float().softmax(-1).cpu().numpy()
+        probabilities = torch.stack(found).softmax(-1).numpy()
         true = np.array([e["label"] for e in examples])
         metrics, evaluation = measures.evaluate_labels(probabilities, true, labels)
         return metrics, {**evaluation, "examples": _three(examples, labels)}
@@ -203,7 +228,7 @@ class Classification:
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
         model, tokenizer = folders.open_model(folder, "AutoModel").eval(), folders.open_tokenizer(folder)
-        tokenizer.model_max_length = _longest(model, tokenizer)
+        tokenizer.model_max_length = texts.longest(model, tokenizer)
         return model, tokenizer
 
     def answer(
@@ -211,70 +236,25 @@ class Classification:
     ) -> list[dict[str, Any]]:
         import torch
 
-        ids, cut = _tokens([i["text"] for i in inputs], tokenizer)
+        pairs = [i.get("pair", "") for i in inputs]
+        rows, cut = texts.within_window(tokenizer, [i["text"] for i in inputs], pairs if any(pairs) else None)
         answers: list[dict[str, Any]] = [{} for _row in inputs]
-        for group in _alike(ids):
+        for group in texts.groups_of(rows):
             with torch.inference_mode():
-                logits = model(**_padded([ids[i] for i in group], tokenizer, model.device)).logits
+                logits = model(**texts.padded([rows[i] for i in group], tokenizer, model.device)).logits
             for i, shares in zip(group, logits.float().softmax(-1).tolist(), strict=True):
                 answers[i] = _answer(labels, shares, cut[i])
         return answers
 
-    def answer_untuned(self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]]) -> list[dict[str, Any]]:
+    def answer_untuned(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         """The label whose name means most nearly what the text means: cosine of the mean of the last states."""
-        import torch
-
-        ids, cut = _tokens([*labels, *(i["text"] for i in inputs)], tokenizer)
-        means: list[Any] = [None] * len(ids)
-        for group in _alike(ids):
-            x = _padded([ids[i] for i in group], tokenizer, model.device)
-            with torch.inference_mode():
-                states = model(**x).last_hidden_state.float()
-            real = x["attention_mask"].unsqueeze(-1)
-            mean = torch.nn.functional.normalize((states * real).sum(1) / real.sum(1), dim=-1)
-            for i, row in zip(group, mean, strict=True):
-                means[i] = row
-        names, texts = torch.stack(means[: len(labels)]), torch.stack(means[len(labels) :])
-        shares = (20 * texts @ names.T).softmax(-1).tolist()  # 20: the sharpness that sentence encoders are trained with
+        asked = [" ".join(filter(None, (i["text"], i.get("pair", "")))) for i in inputs]
+        means, cut = texts.means(model, tokenizer, [*labels, *asked])
+        sharpness = 20  # that sentence encoders are trained with
+        shares = (sharpness * means[len(labels) :] @ means[: len(labels)].T).softmax(-1).tolist()
         return [_answer(labels, row, c) for row, c in zip(shares, cut[len(labels) :], strict=True)]
-
-
-def _longest(model: Any, tokenizer: Any) -> int:
-    """The most tokens of a row that model and tokenizer allow."""
-    table = int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
-    return min(table - folders.first_position(model), int(tokenizer.model_max_length))
-
-
-def _tokens(texts: list[str], tokenizer: Any) -> tuple[list[list[int]], list[bool]]:
-    """Token ids within the window, and which texts were longer."""
-    longest = tokenizer.model_max_length
-    probe = tokenizer(texts, truncation=True, padding=False, max_length=longest + 1, return_attention_mask=False)["input_ids"]
-    cut = [len(row) > longest for row in probe]
-    if any(cut):
-        probe = tokenizer(texts, truncation=True, padding=False, max_length=longest, return_attention_mask=False)["input_ids"]
-    return [row or [tokenizer.pad_token_id] for row in probe], cut
-
-
-def _alike(ids: list[list[int]]) -> list[list[int]]:
-    """Numbers of rows, in groups of like length: on a processor, padding costs more than a second call."""
-    groups: list[list[int]] = []
-    for i in sorted(range(len(ids)), key=lambda i: len(ids[i])):
-        if groups and len(groups[-1]) < 16 and len(ids[i]) <= 1.2 * len(ids[groups[-1][0]]):
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
-
-
-def _padded(ids: list[list[int]], tokenizer: Any, device: Any) -> dict[str, Any]:
-    import torch
-
-    longest = max(map(len, ids))
-    pad = tokenizer.pad_token_id or 0
-    return {
-        "input_ids": torch.tensor([row + [pad] * (longest - len(row)) for row in ids], device=device),
-        "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids], device=device),
-    }
 
 
 def _answer(labels: Sequence[str], shares: list[float], cut: bool) -> dict[str, Any]:
@@ -282,10 +262,10 @@ def _answer(labels: Sequence[str], shares: list[float], cut: bool) -> dict[str, 
     return {"label": best[0][0], "scores": dict(best), "cut": cut}
 
 
-def _three(examples: list[dict[str, Any]], labels: Sequence[str]) -> list[dict[str, str]]:
+def _three(examples: list[Example], labels: Sequence[str]) -> list[dict[str, str]]:
     """Three held-out rows to try: of different labels where possible, neither a word nor an essay."""
-    handy = [e for e in examples if 20 <= len(e["text"]) <= 280] or examples
+    handy = [e for e in examples if 20 <= len(e["inputs"]["text"]) <= 280] or examples
     first = {e["label"]: e for e in reversed(handy)}
     chosen = list(first.values())[:3]
     chosen += [e for e in handy if e not in chosen][: 3 - len(chosen)]
-    return [{"text": e["text"][:1000], "label": labels[e["label"]]} for e in chosen]
+    return [{**{name: text[:1000] for name, text in e["inputs"].items()}, "label": labels[e["label"]]} for e in chosen]

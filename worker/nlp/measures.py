@@ -26,8 +26,18 @@ def label_metrics(confusion: Any) -> tuple[dict[str, float], dict[str, Any]]:
         "accuracy": float(hits.sum() / max(rows, 1)),
         "macro_precision": float(precision[seen].mean()) if rows else 0.0,
         "macro_recall": float(recall[seen].mean()) if rows else 0.0,
+        "matthews": matthews(confusion),
     }
     return numbers, {"precision": precision, "recall": recall, "f1": f1, "rows": true}
+
+
+def matthews(confusion: Any) -> float:
+    """Matthews correlation of a confusion matrix of any number of classes (Gorodkin 2004), 0 where it is not defined."""
+    import numpy as np
+
+    true, said, rows = confusion.sum(1).astype(float), confusion.sum(0).astype(float), float(confusion.sum())
+    spread = (rows**2 - said @ said) * (rows**2 - true @ true)
+    return float((np.trace(confusion) * rows - said @ true) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
 def confusion_matrix(true: Any, predicted: Any, classes: int) -> Any:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from worker.spec import Setting
+from worker.nlp import families
+from worker.spec import Method, Recipe, Setting
 from worker.spec import gettext_noop as _
+
+FULL = Recipe(Method.FULL, _("Full"), _("Every weight learns. Best scores; takes the longest."))
+QUICK = Recipe(
+    Method.QUICK,
+    _("Quick"),
+    _("The lower layers stay as they are and are computed once. Nearly the same scores in a fraction of the time."),
+    shapes=(families.ENCODER,),
+)
+LORA = Recipe(Method.LORA, _("LoRA"), _("Small adapters learn beside frozen weights. Small downloads; for large base models."))
 
 MOST_PARTS = 256  # of a batch
 TRAINING: tuple[Setting, ...] = (

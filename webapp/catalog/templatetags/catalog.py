@@ -55,8 +55,8 @@ def points(share: Any) -> str:
 def measured(model: ModelVersion) -> list[dict[str, Any]]:
     """The scores that a model came with, the task's first metric first: [{"title", "meaning", "value", "is_share"}]."""
     task = TASKS.get(model.task)
-    metrics = sorted(task.metrics, key=lambda metric: metric[0] != task.primary_metric) if task else []
-    found = [(title, meaning, model.metrics[name]) for name, title, meaning in metrics if name in model.metrics]
+    metrics = sorted(task.metrics, key=lambda metric: metric.name != task.primary_metric) if task else []
+    found = [(m.title, m.about, model.metrics[m.name]) for m in metrics if m.name in model.metrics]
     return [{"title": title, "meaning": meaning, "value": value} for title, meaning, value in found]
 
 

@@ -343,7 +343,7 @@ class Run(TeamScoped, Claimable):
 def advice_for(version: DatasetVersion) -> dict[str, tuple[Any, str]]:
     """What these rows ask for otherwise than usual: {setting: (value, the reason as a sentence)}."""
     labels = {label["name"]: label["rows"] for label in version.labels}
-    return TASKS[version.task].advice(labels) if version.task in TASKS else {}
+    return TASKS[version.task].advice(version.rows, labels) if version.task in TASKS else {}
 
 
 def suggested(setting: Setting, method: str, advice: Mapping[str, tuple[Any, str]]) -> Any:
@@ -360,7 +360,7 @@ def read_settings(version: DatasetVersion, base: ModelVersion, method: str, give
         raise SpecError("version", _("This version has no rows to train on."))
     if not (base.is_trainable and base.state == ModelVersion.State.READY and base.deleted_at is None):
         raise SpecError("base_model", _("This model cannot be trained on. Choose another one."))
-    if method not in [name for name, _title, _about in task.methods]:
+    if method not in [recipe.method for recipe in task.methods]:
         raise SpecError("method", _("There is no recipe called “%s”.") % method)
     known = {setting.name: setting for setting in task.settings}
     for name in given:

@@ -160,7 +160,7 @@ def unlocalised(number: float) -> str:
 
 @register.filter
 def recipe(method: str, task: str) -> str:
-    return next((title for name, title, _about in TASKS[task].methods if name == method), method)
+    return next((recipe.title for recipe in TASKS[task].methods if recipe.method == method), method)
 
 
 @register.filter
