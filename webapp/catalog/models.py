@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
@@ -22,6 +22,7 @@ from webapp.ids import uuid7
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import Team, TeamQuerySet, User
 from webapp.work.models import WorkItem
+from worker.nlp import TASKS, families
 from worker.spec import SpecError
 from worker.weights import Unusable, Weights, look
 
@@ -43,7 +44,22 @@ class ModelQuerySet(TeamQuerySet):
         return self.filter(deleted_at=None)
 
     def trainable(self, task: str | None = None) -> ModelQuerySet:
-        return self.present().filter(is_trainable=True, state=ModelVersion.State.READY)
+        """Those that a run may start from; with a task, those whose shape it can be learnt by."""
+        found = self.present().filter(is_trainable=True, state=ModelVersion.State.READY)
+        return found.filter(shape__in=TASKS[task].shapes if task in TASKS else ()) if task else found
+
+    def best_first(self, task: str) -> ModelQuerySet:
+        """As a run for `task` should choose: the starter that does this task already, the plain starters, other starters, the
+        team's own bases, what runs made. Where answers are labels a plain one comes first: a head is learnt anew anyway."""
+        starter, plain = Q(kind=ModelVersion.Kind.STARTER), Q(task="")
+        rank = Case(
+            When(starter & Q(task=task, labels=[]), then=Value(0)),
+            When(starter & plain, then=Value(1)),
+            When(starter, then=Value(2)),
+            When(kind=ModelVersion.Kind.RUN, then=Value(4)),
+            default=Value(3),
+        )
+        return self.order_by(rank, F("team").asc(nulls_first=True), "parameters", "name")
 
     def answering(self, task: str | None = None) -> ModelQuerySet:
         """Those that can be asked something."""
@@ -84,6 +100,7 @@ class ModelVersion(models.Model):
     is_trainable = models.BooleanField(default=True)
     parent = models.ForeignKey("self", models.SET_NULL, null=True, related_name="children")
     family = models.CharField(max_length=60, blank=True)  # config.model_type
+    shape = models.CharField(max_length=20, default=families.ENCODER)  # one of worker.nlp.families.SHAPES
     parameters = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     licence = models.CharField(max_length=80, blank=True)
@@ -251,6 +268,12 @@ class ModelVersion(models.Model):
         """How much of it has been fetched."""
         return round(100 * self.progress["done"] / self.progress["total"]) if self.progress.get("total") else 0
 
+    @property
+    def learns(self) -> list[str]:
+        """The tasks that it can be trained for."""
+        is_base = self.is_trainable and self.state == self.State.READY
+        return [slug for slug, task in TASKS.items() if is_base and self.shape in task.shapes]
+
     def facts(self) -> dict[str, Any]:
         """What the API and the pages say about a model."""
         return {
@@ -268,6 +291,8 @@ class ModelVersion(models.Model):
             "base": {"id": str(self.parent.pk), "name": self.parent.name} if self.parent else None,
             "metrics": self.metrics,
             "family": self.family,
+            "shape": self.shape,
+            "learns": self.learns,
             "parameters": self.parameters,
             "bytes": self.bytes,
             "licence": self.licence,
@@ -278,7 +303,7 @@ class ModelVersion(models.Model):
 
 
 def fields_of(weights: Weights) -> dict[str, Any]:
-    return {"family": weights.family[:60], "parameters": weights.parameters, "bytes": weights.bytes}
+    return {"family": weights.family[:60], "shape": weights.shape, "parameters": weights.parameters, "bytes": weights.bytes}
 
 
 def is_allowed(path: Path) -> bool:

@@ -52,7 +52,7 @@ def listing(request: SignedIn, errors: dict[str, str] | None = None, status: int
         "deleted": find(actor, ModelVersion.objects.exclude(deleted_at=None), gone) if gone else None,
         "folders": offered_folders(),
         "errors": errors or {},
-        "hub": request.POST.get("hub", ""),
+        "hub": request.POST.get("hub") or request.GET.get("hub", ""),
         "may_write": actor.may(WRITE, actor.team_id),
     }
     return render(request, "catalog/list.html", content, status=status)
