@@ -270,7 +270,7 @@ def test_the_curve_has_a_summary_in_words(stage, follow, running):
     assert "from 2.00 to 0.500 in 100 steps" in words
     assert "Validation loss is 0.600" in words
     assert tab.locator("metric-chart").first.inner_text().startswith("Macro-F1")
-    assert "0.500" in tab.locator("metric-chart [data-value]").first.inner_text()
+    assert "50.0" in tab.locator("metric-chart [data-value]").first.inner_text()
 
 
 def test_log_lines_enter_as_text_and_can_be_filtered(stage, follow, running):

@@ -49,10 +49,17 @@ class RunLive extends HTMLElement {
     if (points?.length) {
       this.curve.add(points);
       for (const chart of this.charts) chart.changed();
+      this.#hideSilent();
       this.querySelector("#waiting")?.replaceChildren();
       this.#step(points);
     }
     this.log?.add(log);
+  }
+
+  /** Some metrics are only measured at the end: their charts would stay empty beside those that fill. */
+  #hideSilent() {
+    if (!this.curve.of("eval_loss").length) return;
+    for (const chart of this.charts) if (chart.dataset.series) chart.closest(".card").hidden = !this.curve.of(chart.dataset.series).length;
   }
 
   #cut(step) {
