@@ -17,7 +17,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from webapp import queue
-from webapp.catalog.starters import STARTERS
+from webapp.catalog.starters import starters
 from webapp.ids import uuid7
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import Team, TeamQuerySet, User
@@ -121,15 +121,27 @@ class ModelVersion(models.Model):
     @classmethod
     def register_starters(cls) -> None:
         """The models that come with the installation, for every team. Any number may call this at once."""
-        for starter in STARTERS:
-            if folder := starter.folder():
-                try:
-                    facts = fields_of(look(folder))
-                except Unusable as refusal:
-                    log.warning("the starter %s is left out: %s", starter.name, refusal)
-                    continue
-                facts |= {"folder": str(folder), "name": starter.name, "licence": starter.licence, "languages": list(starter.languages)}
-                cls.objects.update_or_create(kind=cls.Kind.STARTER, source=starter.source, defaults=facts)
+        there: dict[str, ModelVersion] = {}
+        for starter in starters():
+            try:
+                facts = fields_of(look(starter.folder))
+            except Unusable as refusal:
+                log.warning("the starter %s is left out: %s", starter.name, refusal)
+                continue
+            facts |= {
+                "folder": below_files(starter.folder),
+                "name": starter.name[:200],
+                "licence": starter.licence[:80],
+                "languages": list(starter.languages),
+                "task": starter.task,
+                "labels": list(starter.labels),
+                "metrics": starter.metrics,
+                "parent": there.get(starter.base),
+                "deleted_at": None,
+            }
+            there[starter.source] = cls.objects.update_or_create(kind=cls.Kind.STARTER, source=starter.source, defaults=facts)[0]
+        gone = cls.objects.present().filter(kind=cls.Kind.STARTER, source__startswith="starters/").exclude(source__in=there)
+        gone.update(deleted_at=now())  # of a version before this one; what was made of them stays
 
     @classmethod
     def trained(
@@ -146,9 +158,7 @@ class ModelVersion(models.Model):
         manifest_sha256: str,
     ) -> ModelVersion:
         """What a run made, in `folder`. A second call for the same folder gives the same model."""
-        place = Path(folder)
-        place = place.relative_to(settings.FILES) if place.is_relative_to(settings.FILES) else place
-        facts = fields_of(look(Path(settings.FILES) / place)) | {
+        facts = fields_of(look(Path(settings.FILES) / folder)) | {
             "created_by": created_by,
             "name": name[:200],
             "task": task,
@@ -160,7 +170,7 @@ class ModelVersion(models.Model):
             "languages": parent.languages,
             "manifest_sha256": manifest_sha256,
         }
-        return cls.objects.get_or_create(team=team, kind=cls.Kind.RUN, folder=str(place), defaults=facts)[0]
+        return cls.objects.get_or_create(team=team, kind=cls.Kind.RUN, folder=below_files(Path(folder)), defaults=facts)[0]
 
     @classmethod
     def add_folder(cls, actor: Actor, path: str) -> ModelVersion:
@@ -304,6 +314,11 @@ class ModelVersion(models.Model):
 
 def fields_of(weights: Weights) -> dict[str, Any]:
     return {"family": weights.family[:60], "shape": weights.shape, "parameters": weights.parameters, "bytes": weights.bytes}
+
+
+def below_files(folder: Path) -> str:
+    """As it is kept in a row: the same for every process, wherever each one finds the files."""
+    return str(folder.relative_to(settings.FILES) if folder.is_relative_to(settings.FILES) else folder)
 
 
 def is_allowed(path: Path) -> bool:
