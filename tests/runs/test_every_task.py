@@ -142,7 +142,7 @@ def test_a_plain_number_is_shown_as_it_is_and_lower_is_ahead(signed_in, alice, t
     for words in (
         "33.3",
         "12.3 lower",
-        "than The base model, untuned, 45.6",
+        "than 45.6 (The base model, untuned)",
         "lower is better",
         "BLEU <b>25.0</b>",
         'data-unit="number" data-less',
