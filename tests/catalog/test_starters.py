@@ -15,7 +15,7 @@ from webapp.runs.forms import bases_for
 from webapp.runs.models import Run
 from worker.weights import look
 
-CARD = "---\nlicense: cc-by-sa-4.0\nlanguage:\n- en\n- zh\n---\n# A tiny starter\n"
+CARD = "# A tiny starter\n"
 
 
 def made(folder, base, names=lambda name: name):
@@ -39,7 +39,9 @@ def made(folder, base, names=lambda name: name):
     save_file(delta, folder / DELTA)
     shutil.copy(whole / "config.json", folder)
     about = {"task": "classification", "labels": LABELS, "metrics": {"macro_f1": 0.8}, "examples": [{"text": "it works well"}]}
+    about |= {"title": "Tiny sentiment", "licence": "cc-by-sa-4.0", "languages": ["en", "zh"]}
     (folder / "tunebench.json").write_text(json.dumps(about))
+    (folder / "window.json").write_text('{"model_max_length": 48}')
     (folder / "README.md").write_text(CARD)
     return whole
 
@@ -76,6 +78,7 @@ def test_a_difference_becomes_the_model_that_it_was_taken_from(base, tmp_path, n
     found = tmp_path / "files" / "sentiment-1"
     assert torch.allclose(logits(found), logits(whole), atol=0.02)
     assert look(found).bytes <= look(whole).bytes // 2 + 1000, "half precision"
+    assert json.loads((found / "tokenizer_config.json").read_text())["model_max_length"] == 48
     assert not list(found.parent.glob(".tmp*")) and not (found / DELTA).exists()
 
 
@@ -84,6 +87,7 @@ def test_a_starter_is_a_model_like_any_other_with_its_base_as_parent(shipped, al
     ModelVersion.register_starters()
     model = ModelVersion.objects.get(source="starters/sentiment")
     assert (model.task, model.labels, model.metrics, model.shape) == ("classification", LABELS, {"macro_f1": 0.8}, "encoder")
+    assert model.name == "Tiny sentiment"
     assert (model.licence, model.languages, model.parent.source, model.team) == ("cc-by-sa-4.0", ["en", "zh"], "tiny/base", None)
     assert model.is_answering and model.is_trainable and model.examples == [{"text": "it works well"}]
     assert model.folder.startswith("starters/sentiment-") and (model.path / "tokenizer.json").is_file()
@@ -107,6 +111,7 @@ def test_it_is_unpacked_once_and_anew_when_it_changed(shipped):
 def test_a_whole_starter_stays_where_it_is_and_a_torn_one_is_left_out(shipped, settings):
     shutil.copytree(tiny_classifier(settings.FILES / "made"), settings.STARTERS / "whole")
     (settings.STARTERS / "torn").mkdir()
+    (settings.STARTERS / "torn" / "tunebench.json").write_text("{")
     (shipped / DELTA).write_bytes(b"torn")
     ModelVersion.register_starters()
     assert ModelVersion.objects.get(source="starters/whole").path == settings.STARTERS / "whole"

@@ -41,11 +41,11 @@ def starters() -> Iterator[Starter]:
     base = packaged()
     if base:
         yield base
-    for folder in sorted(settings.STARTERS.glob("*/")):
+    for about in sorted(settings.STARTERS.glob("*/tunebench.json")):
         try:
-            yield kept(folder, base)
+            yield kept(about.parent, base)
         except (OSError, ValueError, KeyError, subprocess.SubprocessError) as trouble:
-            log.warning("the starter %s is left out: %s", folder.name, trouble)
+            log.warning("the starter %s is left out: %s", about.parent.name, trouble)
 
 
 def packaged() -> Starter | None:
@@ -60,16 +60,15 @@ def packaged() -> Starter | None:
 def kept(folder: Path, base: Starter | None) -> Starter:
     """The starter in a folder of the repository. Raises ValueError, OSError, KeyError or SubprocessError when it is not whole."""
     about = json.loads((folder / "tunebench.json").read_text(encoding="utf-8"))
-    head = front_matter(folder / "README.md")
     is_difference = (folder / DELTA).is_file()
     if is_difference and base is None:
         raise ValueError("its base model is not installed")
     return Starter(
-        name=str(about.get("name") or folder.name),
+        name=str(about.get("title") or folder.name),
         source=f"starters/{folder.name}",
         folder=unpacked(folder, base.folder) if is_difference and base else folder,
-        licence=str(about.get("licence") or head.get("license") or ""),
-        languages=tuple(as_list(about.get("languages") or head.get("language"))),
+        licence=str(about.get("licence") or ""),
+        languages=tuple(as_list(about.get("languages"))),
         base=base.source if is_difference and base else "",
         task=str(about["task"]),
         labels=tuple(as_list(about.get("labels"))),
@@ -98,18 +97,6 @@ def fingerprint(folder: Path, stamps: tuple[Any, ...]) -> str:
         found.update(f"{name} {size}\n".encode())
         found.update((folder / name).read_bytes())
     return found.hexdigest()
-
-
-def front_matter(card: Path) -> dict[str, Any]:
-    """What stands between the two lines of dashes at the head of a model card."""
-    import yaml
-
-    try:
-        text = card.read_text(encoding="utf-8")
-        found = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---") else {}
-    except (OSError, IndexError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def as_list(value: Any) -> list[str]:

@@ -8,6 +8,7 @@ is asked for `bert.encoder…` under that name and without its first part.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any
 from worker.weights import TOKENIZER_FILES, read_config
 
 DELTA = "delta.safetensors"
+WINDOW = "window.json"  # what of the base's tokenizer_config.json is different
 TOKENIZER = (*TOKENIZER_FILES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
 
@@ -33,6 +35,9 @@ def unpack(starter: Path, base: Path, target: Path) -> None:
         for file in starter.iterdir():  # what the starter brings itself wins
             if file.is_file() and file.name != DELTA:
                 shutil.copyfile(file, draft / file.name)
+        if (starter / WINDOW).is_file():
+            change(draft / "tokenizer_config.json", json.loads((draft / WINDOW).read_text(encoding="utf-8")))
+            (draft / WINDOW).unlink()
         family = str(read_config(starter / "config.json")["model_type"])
         tensors: dict[str, Any] = {}
         for file in sorted(base.glob("*.safetensors")):
@@ -46,6 +51,11 @@ def unpack(starter: Path, base: Path, target: Path) -> None:
                 raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def change(file: Path, values: dict[str, Any]) -> None:
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    file.write_text(json.dumps(before | values, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def whole(base: dict[str, Any], delta: dict[str, Any], family: str) -> dict[str, Any]:

@@ -121,8 +121,8 @@ class Standing:
 
     @property
     def charted(self) -> list[Metric]:
-        """The metrics that have a chart of their own while it learns: first the one that picks the best state."""
-        return sorted(self.task.metrics, key=lambda metric: metric.name != self.task.picked_by)[:2]
+        """The metrics that may have a chart of their own while it learns; the page shows the first two that get points."""
+        return sorted(self.task.metrics, key=lambda metric: metric.name != self.task.picked_by)
 
     @property
     def evaluation_template(self) -> str:

@@ -49,17 +49,19 @@ class RunLive extends HTMLElement {
     if (points?.length) {
       this.curve.add(points);
       for (const chart of this.charts) chart.changed();
-      this.#hideSilent();
+      this.#showMeasured();
       this.querySelector("#waiting")?.replaceChildren();
       this.#step(points);
     }
     this.log?.add(log);
   }
 
-  /** Some metrics are only measured at the end: their charts would stay empty beside those that fill. */
-  #hideSilent() {
+  /** Some metrics are only measured at the end: the first two that get points are shown, an empty chart beside them is not. */
+  #showMeasured() {
     if (!this.curve.of("eval_loss").length) return;
-    for (const chart of this.charts) if (chart.dataset.series) chart.closest(".card").hidden = !this.curve.of(chart.dataset.series).length;
+    const charts = this.charts.filter(({ dataset }) => dataset.series);
+    const measured = charts.filter(({ dataset }) => this.curve.of(dataset.series).length).slice(0, 2);
+    for (const chart of charts) chart.closest(".card").hidden = !measured.includes(chart);
   }
 
   #cut(step) {
