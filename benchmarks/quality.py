@@ -1,10 +1,12 @@
-"""Complete runs on 8,000 rows: Full and Quick against the transformers Trainer and the free baselines, with the product's defaults.
+"""Complete runs: ours against the transformers Trainer and Seq2SeqTrainer with the same base, rows, epochs, rate and batch in rows.
 
-All train on goemotions3 train.csv with one thread and are scored on dev.csv, which none of them sees before: the Trainer
-with dynamic padding, the same base, rows, epochs, learning rate, schedule, clipping and a batch of 32. Whether the
-difference of two macro-F1 is one of chance is asked of the paired bootstrap (Efron and Tibshirani 1993, chapter 16;
-10,000 draws of the rows): its 95 % interval stands beside it. About 20 minutes on one core; a finished run is kept in the
-data folder and not repeated.
+Each side runs in a process of its own on one thread: it opens the base, learns, reads the held-out rows once for their loss
+and saves a folder. The folders are then scored by one function, as people would use them; nobody's clock runs there. What
+costs nothing (the base untuned, the baselines of the task) stands beside. Whether the difference of two macro-F1 is one of
+chance is asked of the paired bootstrap (Efron and Tibshirani 1993, chapter 16; 10,000 draws of the rows): its 95 % interval.
+
+`make bench ARGS="quality translation"` takes one task; TUNEBENCH_BENCH_FULL=1 takes all rows where there are more. A finished
+run is kept in the data folder and not repeated.
 """
 
 from __future__ import annotations
@@ -16,31 +18,81 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.training import LABELS, SHARED, base_folder
+from benchmarks.training import arguments, base_folder, chosen, encoded
 
 SEED = 13
 ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
 KEPT = ROOT / "var" / "benchmarks" / "quality"
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+ALL = 1_000_000_000
+ROWS_ALONE = 1_000_000  # tokens: a batch is so many rows, as the Trainer counts it
+
+Rows = list[dict[str, Any]]
 
 
-def rows() -> Any:
-    """train.csv as the split train and dev.csv as the split test, as one frame."""
+def _starters() -> Any:
+    from starters import build
+
+    return build
+
+
+def squad2(data: Path) -> Rows:
+    parts = {"train": "train.json", "test": "dev.json"}
+    return [{**row, "_split": part} for part, name in parts.items() for row in _starters().squad(data / "qa/squad2_small" / name)]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One set, one base, one recipe; both sides take them."""
+
+    rows: Callable[[Path], Rows]  # of the main set, with _split: test is what is held out, all else is learnt from
+    train: int  # rows learnt from, evenly taken from all
+    held_out: int
+    starter: str = ""  # the base, below starters/; else MiniLM
+    settings: dict[str, Any] = field(default_factory=dict)
+    methods: tuple[str, ...] = ("full",)
+
+    def base(self) -> Path:
+        return ROOT / "starters" / self.starter if self.starter else Path(base_folder())
+
+
+CONTESTS = {
+    "classification": Contest(lambda data: _starters().goemotions(data), ALL, ALL, methods=("full", "quick")),
+    "translation": Contest(
+        lambda data: _starters().tatoeba(data),
+        3_000,
+        500,
+        starter="translator-en-zh",
+        settings={"epochs": 1, "source_lang": "en", "target_lang": "zh", "both_ways": True},  # as the base has learnt
+    ),
+    "summarization": Contest(lambda data: _starters().scitldr(data), 600, 200, settings={"epochs": 1}),
+    "question_answering": Contest(squad2, 1_200, 300, settings={"epochs": 1}),
+    "generation": Contest(
+        lambda data: _starters().shakespeare(data), 300, 75, starter="generator-en", settings={"epochs": 1, "window": 256, "batch_rows": 16}
+    ),
+}
+
+
+def sample(slug: str) -> Any:
+    """The rows of a contest as one frame whose splits are train and test."""
     import polars as pl
 
-    parts = {"train": "train.csv", "test": "dev.csv"}
-    frames = [pl.read_csv(SHARED.parent / name).select("text", "label", pl.lit(split).alias("_split")) for split, name in parts.items()]
-    return pl.concat(frames).with_row_index("_row", offset=1)
-
-
-def settings(method: str) -> dict[str, Any]:
-    from worker.nlp import TASKS
-    from worker.nlp.recipe import read_settings
-
-    return read_settings(TASKS["classification"].settings, {"seed": SEED}, method)
+    contest, everything = CONTESTS[slug], bool(os.environ.get("TUNEBENCH_BENCH_FULL"))
+    parts: dict[str, Rows] = {"train": [], "test": []}
+    for row in contest.rows(DATA):
+        part = "test" if row["_split"] == "test" else "train"
+        parts[part].append({**row, "_split": part})
+    taken: Rows = []
+    for part, most in (("train", contest.train), ("test", contest.held_out)):
+        most = len(parts[part]) if everything else min(most, len(parts[part]))
+        taken += [parts[part][i * len(parts[part]) // most] for i in range(most)]
+    return pl.DataFrame(taken).with_row_index("_row", offset=1)
 
 
 def clocked(command: list[str]) -> float:
@@ -53,95 +105,146 @@ def clocked(command: list[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def tuned(method: str, folder: Path) -> dict[str, Any]:
-    """One run of ours by the trainer process, from its start to the saved model: {"cpu_s", "predicted"}."""
+def spec_of(slug: str, method: str, folder: Path) -> Any:
+    """What is to be done, for our trainer; the Trainer reads its rows and settings from it too."""
     from worker.nlp import TASKS
     from worker.spec import RunSpec
 
-    data = folder / "rows.parquet"
-    rows().write_parquet(data)
-    spec = RunSpec(
+    contest, data, frame = CONTESTS[slug], folder / "rows.parquet", sample(slug)
+    frame.write_parquet(data)
+    given = {"seed": SEED, "batch_tokens": ROWS_ALONE, **contest.settings}
+    if "tried_rows" in {setting.name for setting in TASKS[slug].settings}:
+        given["tried_rows"] = 0  # answers are asked of the finished folders
+    return RunSpec(
         run=method,
         fence=1,
-        task="classification",
+        task=slug,
         method=method,
-        base=base_folder(),
+        base=str(contest.base()),
         data=str(data),
         data_sha256=hashlib.sha256(data.read_bytes()).hexdigest(),
-        out=str(folder / method),
-        settings=settings(method),
-        labels=LABELS,
+        out=str(folder),
+        settings=given,
+        labels=tuple(sorted(frame["label"].unique())) if "label" in frame.columns else (),
         lease_s=1e6,
     )
-    (folder / "spec.json").write_text(spec.to_json())
-    cpu_s = clocked([sys.executable, "-m", "worker.trainer", str(folder / "spec.json")])
-    task = TASKS["classification"]
-    model, tokenizer, labels = task.open(str(folder / method / "model"))
-    texts = rows().filter(_split="test")["text"].to_list()
-    answers = [
-        a for i in range(0, len(texts), 32) for a in task.answer(model, tokenizer, labels, [{"text": t} for t in texts[i : i + 32]], {})
-    ]
-    return {"cpu_s": cpu_s, "predicted": [answer["label"] for answer in answers]}
 
 
-def reference(folder: Path) -> dict[str, Any]:
-    """The same by the Trainer, from the start of its process to the end of its training."""
-    answer = folder / "answer.json"
-    cpu_s = clocked([sys.executable, "-m", "benchmarks.quality", str(answer)])
-    return {"cpu_s": cpu_s, "predicted": json.loads(answer.read_text())}
+def tuned(slug: str, method: str, folder: Path) -> dict[str, Any]:
+    """One run of ours by the trainer process."""
+    (folder / "spec.json").write_text(spec_of(slug, method, folder).to_json())
+    return finished(slug, folder, clocked([sys.executable, "-m", "worker.trainer", str(folder / "spec.json")]))
 
 
-def trainer(answer: Path) -> None:
+def reference(slug: str, folder: Path) -> dict[str, Any]:
+    """The same by the Trainer."""
+    (folder / "spec.json").write_text(spec_of(slug, "full", folder).to_json())
+    return finished(slug, folder, clocked([sys.executable, "-m", "benchmarks.quality", str(folder / "spec.json")]))
+
+
+def finished(slug: str, folder: Path, cpu_s: float) -> dict[str, Any]:
+    return {"cpu_s": cpu_s, **judged(slug, folder / "model")}
+
+
+def judged(slug: str, folder: Path) -> dict[str, Any]:
+    """Scores of a folder on the held-out rows, and where they have labels what it says of each."""
+    from worker.nlp import TASKS
+
+    build, frame = _starters(), sample(slug).filter(_split="test")
+    starter = next(s for s in build.STARTERS if s.task == slug)
+    settings = chosen(TASKS[slug], CONTESTS[slug].settings)
+    scores = build.scored(starter, folder, frame.to_dicts(), settings)
+    predicted: list[str] = []
+    if "label" in frame.columns:
+        task = TASKS[slug]
+        model, tokenizer, labels = task.open(str(folder))
+        predicted = [a["label"] for a in task.answer(model, tokenizer, labels, [{"text": text} for text in frame["text"]], {})]
+    return {"scores": scores, "predicted": predicted}
+
+
+def trainer(file: Path) -> None:
     """What the process of the Trainer does."""
+    import polars as pl
     import torch
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainingArguments,
-        set_seed,
-    )
+    import transformers
+
+    from worker.nlp import TASKS
+    from worker.spec import RunSpec
 
     torch.set_num_threads(1)
-    chosen = settings("full")
-    tokenizer = AutoTokenizer.from_pretrained(base_folder())
-
-    def examples(split: str) -> list[dict[str, Any]]:
-        found = rows().filter(_split=split)
-        encoded = tokenizer(found["text"].to_list(), truncation=True, max_length=chosen["window"])
-        names = [LABELS.index(label) for label in found["label"]]
-        columns = zip(encoded["input_ids"], encoded["attention_mask"], names, strict=True)
-        return [{"input_ids": i, "attention_mask": m, "labels": n} for i, m, n in columns]
-
-    set_seed(SEED)
-    model = AutoModelForSequenceClassification.from_pretrained(base_folder(), num_labels=len(LABELS))
-    arguments = TrainingArguments(
-        output_dir=str(answer.parent / "trainer"),
-        per_device_train_batch_size=chosen["batch_rows"],
+    spec = RunSpec.from_json(file.read_text())
+    task, frame = TASKS[spec.task], pl.read_parquet(spec.data)
+    settings = chosen(task, spec.settings)
+    transformers.set_seed(SEED)
+    train, held_out = (frame.filter(_split=part).drop("_split", "_row") for part in ("train", "test"))
+    model, tokenizer, examples = encoded(task, spec.base, train, spec.labels, settings)
+    kind = "Seq2Seq" if model.config.is_encoder_decoder else ""
+    options = arguments(
+        settings["batch_rows"],
+        f"{kind}TrainingArguments",
         per_device_eval_batch_size=32,
-        learning_rate=chosen["learning_rate"],
-        num_train_epochs=chosen["epochs"],
-        lr_scheduler_type=chosen["schedule"],
-        warmup_steps=chosen["warmup"],
-        weight_decay=chosen["weight_decay"],
-        max_grad_norm=chosen["clip"],
-        save_strategy="no",
-        report_to="none",
+        num_train_epochs=settings["epochs"],
+        learning_rate=settings["learning_rate"],
+        lr_scheduler_type=settings["schedule"],
+        warmup_steps=settings["warmup"],
+        weight_decay=settings["weight_decay"],
+        max_grad_norm=settings["clip"],
+        prediction_loss_only=True,
         seed=SEED,
-        use_cpu=True,
-        disable_tqdm=True,
     )
-    learner = Trainer(model=model, args=arguments, train_dataset=examples("train"), data_collator=DataCollatorWithPadding(tokenizer))
+    learner_class, collator = opponent(examples[0], f"{kind}Trainer", model, tokenizer)
+    learner = learner_class(model=model, args=options, train_dataset=list(map(plain, examples)), data_collator=collator)
     learner.train()
-    found = learner.predict(examples("test")).predictions.argmax(-1)
-    answer.write_text(json.dumps([LABELS[i] for i in found]))
+    learner.evaluate(list(map(plain, task.encode(held_out, model, tokenizer, spec.labels, settings, learning=False))))
+    model.save_pretrained(Path(spec.out) / "model")
+    tokenizer.save_pretrained(Path(spec.out) / "model")
 
 
-def kept(name: str, make: Any) -> dict[str, Any]:
-    path = KEPT / f"{name}.json"
+def plain(example: dict[str, Any]) -> dict[str, Any]:
+    """An example under the names that the stock models know."""
+    ids = example["input_ids"]
+    row = {"input_ids": ids, "attention_mask": [1] * len(ids)}
+    if "token_type_ids" in example:
+        row["token_type_ids"] = example["token_type_ids"]
+    if "label" in example:
+        return {**row, "labels": example["label"]}
+    if "target" in example:
+        return {**row, "start_positions": example["target"][0], "end_positions": example["target"][1]}
+    if "marks" in example:
+        marked = dict(zip(example["marks"], example["chosen"], strict=True))
+        return {**row, "labels": [marked.get(at, -100) for at in range(len(ids))]}
+    return {**row, "labels": example["labels"]}
+
+
+def opponent(example: dict[str, Any], kind: str, model: Any, tokenizer: Any) -> tuple[Any, Any]:
+    """(Trainer class, collator with dynamic padding) for examples like this one."""
+    import torch
+    import transformers
+
+    class Choosing(transformers.Trainer):
+        """No stock head learns a yes or no for some of the tokens."""
+
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+            labels = inputs.pop("labels")
+            outputs, marked = model(**inputs), labels != -100
+            scores, wanted = outputs.logits[..., 0][marked], labels[marked].float()
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(scores, wanted)
+            return (loss, outputs) if return_outputs else loss
+
+    if "marks" in example:
+        return Choosing, transformers.DataCollatorForTokenClassification(tokenizer)
+    if "labels" in example:
+        writer = model if model.config.is_encoder_decoder else None
+        return getattr(transformers, kind), transformers.DataCollatorForSeq2Seq(tokenizer, model=writer)
+    return getattr(transformers, kind), transformers.DataCollatorWithPadding(tokenizer)
+
+
+def kept(slug: str, side: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    contest = CONTESTS[slug]
+    recipe = repr(sorted(asdict(replace(contest, rows=len)).items())) + os.environ.get("TUNEBENCH_BENCH_FULL", "")
+    path = KEPT / f"{slug}-{side}-{SEED}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}.json"
     if not path.is_file():
-        print(f"  {name} ...", flush=True)
+        print(f"  {slug}, {side} ...", flush=True)
         with tempfile.TemporaryDirectory(prefix="tb-quality-") as scratch:
             found = make(Path(scratch))
         KEPT.mkdir(parents=True, exist_ok=True)
@@ -154,55 +257,75 @@ def macro_f1(true: Any, predicted: Any) -> float:
     import numpy as np
 
     scores = []
-    for label in range(len(LABELS)):
+    for label in range(true.max() + 1):
         hits = np.sum((true == label) & (predicted == label))
         scores.append(2 * hits / max(np.sum(true == label) + np.sum(predicted == label), 1))
     return 100 * float(np.mean(scores))
 
 
-def interval(true: Any, one: Any, other: Any, draws: int = 10_000) -> tuple[float, float]:
+def interval(true: list[str], one: list[str], other: list[str], draws: int = 10_000) -> str:
     """The 95 % interval of macro-F1 of `one` minus that of `other`, in points."""
     import numpy as np
 
+    number = {label: at for at, label in enumerate(sorted(set(true)))}
+    a, b, c = (np.array([number[label] for label in each]) for each in (true, one, other))
     random = np.random.default_rng(SEED)
-    drawn = (random.integers(0, len(true), len(true)) for _ in range(draws))
-    low, high = np.percentile([macro_f1(true[i], one[i]) - macro_f1(true[i], other[i]) for i in drawn], [2.5, 97.5])
-    return float(low), float(high)
+    drawn = (random.integers(0, len(a), len(a)) for _ in range(draws))
+    low, high = np.percentile([macro_f1(a[i], b[i]) - macro_f1(a[i], c[i]) for i in drawn], [2.5, 97.5])
+    return f" [{low:+.1f}, {high:+.1f}]"
 
 
-def run() -> list[dict[str, Any]]:
-    import numpy as np
-
+def contest(slug: str) -> list[dict[str, Any]]:
+    """Scores of ours beside the Trainer's and beside what costs nothing; the processor time of the complete runs."""
     from worker.nlp import TASKS
 
-    if not SHARED.is_file():
-        print("  left out: the shared labelled data is not on this machine")
+    task, base, frame = TASKS[slug], CONTESTS[slug].base(), sample(slug)
+    ours = {method: kept(slug, method, lambda folder, m=method: tuned(slug, m, folder)) for method in CONTESTS[slug].methods}
+    theirs = kept(slug, "Trainer", lambda folder: reference(slug, folder))
+    train, held_out = (frame.filter(_split=part) for part in ("train", "test"))
+    free = task.baselines(train, held_out)
+    if CONTESTS[slug].starter:
+        free["the base untuned"] = kept(slug, "untuned", lambda _folder: judged(slug, base))["scores"]
+    true = held_out["label"].to_list() if theirs["predicted"] else []
+    found = []
+
+    def beside(name: str, mine: dict[str, Any], other: dict[str, Any], metric: Any, chance: str = "") -> None:
+        a, b = mine["scores"][metric.name], other["scores"][metric.name]
+        scale = 100 if metric.unit == "share" else 1
+        ratio = (b / a if metric.less_is_better else a / b) if a and b else float("nan")
+        what = f"{task.title}: {name}, {(a - b) * scale:+.1f}{chance}"
+        found.append({"name": what, "ours": a * scale, "theirs": b * scale, "unit": metric.title, "ratio": ratio})
+
+    for method, mine in ours.items():
+        for metric in task.metrics:
+            if metric.name in mine["scores"] and metric.name in theirs["scores"]:
+                primary = metric.name == task.primary_metric
+                chance = interval(true, mine["predicted"], theirs["predicted"]) if true and primary else ""
+                beside(f"{method} - Trainer", mine, theirs, metric, chance)
+        for name, scores in free.items():
+            if task.primary_metric in scores:
+                beside(f"{method} - {name}", mine, {"scores": scores}, task.metric(task.primary_metric))
+        what = f"{task.title}: complete run, {method} against Trainer, {len(train):,} rows"
+        mine_s, other_s = mine["cpu_s"], theirs["cpu_s"]
+        found.append({"name": what, "ours": mine_s, "theirs": other_s, "unit": "CPU s", "ratio": other_s / mine_s})
+    return found
+
+
+def run(*names: str) -> list[dict[str, Any]]:
+    from worker.nlp import slug_of
+
+    slugs = [slug_of(name) for name in names] or list(CONTESTS)
+    if unknown := set(slugs) - set(CONTESTS):
+        raise SystemExit(f"There is no task called {unknown.pop()}; there are {', '.join(CONTESTS)}.")
+    if not DATA.is_dir():
+        print("  left out: the shared data is not on this machine")
         return []
-    frame = rows()
-    true = np.array([LABELS.index(label) for label in frame.filter(_split="test")["label"]])
-    runs = {
-        "full": kept(f"full-{SEED}", lambda folder: tuned("full", folder)),
-        "quick": kept(f"quick-{SEED}", lambda folder: tuned("quick", folder)),
-        "Trainer": kept(f"trainer-{SEED}", reference),
-    }
-    predicted = {name: np.array([LABELS.index(label) for label in found["predicted"]]) for name, found in runs.items()}
-    scores = {name: macro_f1(true, found) for name, found in predicted.items()}
-    free = TASKS["classification"].baselines(frame.filter(_split="train"), frame.filter(_split="test"))
-    word = 100 * free["tfidf_word"]["macro_f1"]
-
-    def compared(one: str, other: str) -> dict[str, Any]:
-        low, high = interval(true, predicted[one], predicted[other])
-        name = f"{one} - {other}: {scores[one] - scores[other]:+.1f} [{low:+.1f}, {high:+.1f}]"
-        return {"name": name, "ours": scores[one], "theirs": scores[other], "unit": "macro-F1", "ratio": scores[one] / scores[other]}
-
-    found = [compared("full", "Trainer"), compared("quick", "full"), compared("quick", "Trainer")]
-    for name in ("full", "quick"):
-        found.append({"name": f"{name} - TF-IDF + LR: {scores[name] - word:+.1f}", "ours": scores[name], "theirs": word})
-        found[-1] |= {"unit": "macro-F1", "ratio": scores[name] / word}
-        mine, other = runs[name]["cpu_s"], runs["Trainer"]["cpu_s"]
-        found.append(
-            {"name": f"complete run, {name} against Trainer", "ours": mine, "theirs": other, "unit": "CPU s", "ratio": other / mine}
-        )
+    found = []
+    for slug in slugs:
+        if (CONTESTS[slug].base() / "config.json").is_file():
+            found += contest(slug)
+        else:
+            print(f"  {slug} left out: there is no starters/{CONTESTS[slug].starter}")
     return found
 
 

@@ -147,9 +147,8 @@ class Pass(Protocol):
 
 def length_of(example: Example) -> int:
     """Tokens that a step computes for an example: what goes in, and for an encoder-decoder also what comes out."""
-    length = len(example["input_ids"])
-    labels = example.get("labels")
-    return length if labels is None or len(labels) == length else length + len(labels)
+    labels = example.get("labels") or [LEFT_OUT]
+    return len(example["input_ids"]) + (0 if labels[0] == LEFT_OUT else len(labels))  # a decoder's first token is never learnt
 
 
 def _filled(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> Tensor:

@@ -1,0 +1,104 @@
+"""One epoch of ours against the transformers Seq2SeqTrainer and Trainer with dynamic padding, for models that write.
+
+The networks are those of the starters, small and begun from nothing, with a vocabulary learnt from the rows: time is
+measured here, not quality. Both sides learn the same examples with the same batch in tokens, interleaved, on one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.training import ROUNDS, arguments, compared, encoded, epochs, interleaved, quietly, show
+from benchmarks.training import chosen as settings_of
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PAIRS, PAIRS_BATCH = 512, 32
+DOCUMENTS, DOCUMENTS_BATCH, WINDOW = 256, 8, 256
+
+
+def pairs(folder: Path) -> tuple[str, list[dict[str, str]]]:
+    """(base, rows): every so many of the pairs, so that the sample is like the whole; the vocabulary is learnt from all."""
+    from starters import build
+
+    rows = [row for row in build.tatoeba(DATA) if row["_split"] == "train"]
+    base = build.translator_from_nothing(folder, rows)
+    return str(base), [{"source": r["source"], "target": r["target"]} for r in rows[:: len(rows) // PAIRS][:PAIRS]]
+
+
+def documents(folder: Path) -> tuple[str, list[dict[str, str]]]:
+    """(base, rows): speeches, most of them short, some long; the vocabulary is learnt from all."""
+    from starters import build
+
+    speeches = (DATA / "generation/tinyshakespeare/input.txt").read_text("utf-8").split("\n\n")
+    base = build.generator_from_nothing(folder, [{"text": speech, "_split": "train"} for speech in speeches])
+    return str(base), [{"text": speech} for speech in speeches[:: len(speeches) // DOCUMENTS][:DOCUMENTS]]
+
+
+def theirs(task: Any, base: str, frame: Any, given: dict[str, Any], batch: int, kind: str) -> Any:
+    """A function that makes a Trainer for one epoch of the same examples and gives its `train()`."""
+    import torch
+    import transformers
+
+    def epoch(number: int) -> Any:
+        torch.manual_seed(13 + number)
+        model, tokenizer, examples = encoded(task, base, frame, (), settings_of(task, given))
+        rows = [{"input_ids": e["input_ids"], "attention_mask": [1] * len(e["input_ids"]), "labels": e["labels"]} for e in examples]
+        options = arguments(batch, f"{kind.removesuffix('Trainer')}TrainingArguments", seed=13 + number)
+        collator = transformers.DataCollatorForSeq2Seq(tokenizer, model=model if model.config.is_encoder_decoder else None)
+        learner = getattr(transformers, kind)(model=model, args=options, train_dataset=rows, data_collator=collator)
+        return quietly(learner).train
+
+    return epoch
+
+
+def equal_tokens(lengths: list[int], batch: int, padded: bool) -> int:
+    """The least number of tokens with which ours makes no more steps of an epoch than batches of `batch` rows do."""
+    from worker.trainer import batches
+
+    tokens, steps = batch * sum(lengths) // len(lengths), -(-len(lengths) // batch)
+    while len(batches.plan(lengths, seed=13, epoch=0, rows=len(lengths), tokens=tokens, padded=padded)) > steps:
+        tokens += 1
+    return tokens
+
+
+def duel(
+    slug: str, base: str, rows: list[dict[str, str]], given: dict[str, Any], batch: int, kind: str, rounds: int
+) -> list[dict[str, Any]]:
+    """Both sides make as many steps of the epoch: the same batch in tokens."""
+    import polars as pl
+
+    from worker.nlp import TASKS
+    from worker.trainer.rows import choose_pass, length_of
+
+    task, frame = TASKS[slug], pl.DataFrame(rows)
+    model, _tokenizer, examples = encoded(task, base, frame, (), settings_of(task, given))
+    tokens = equal_tokens([length_of(e) for e in examples], batch, padded=choose_pass(model, 0)[0].is_padded)
+    mine = {**given, "batch_tokens": tokens, "batch_rows": 4096}
+    times = interleaved(
+        {"ours": epochs(task, base, frame, (), mine), "theirs": theirs(task, base, frame, given, batch, kind)},
+        rounds,
+    )
+    what = f"{task.title}, one epoch of {len(rows)} rows, {tokens} tokens a step, against {kind}, dynamic padding, batch {batch}"
+    return compared(what, times["ours"], times["theirs"])
+
+
+def run(rounds: int = ROUNDS) -> list[dict[str, Any]]:
+    if not DATA.is_dir():
+        print("  left out: the shared data is not on this machine")
+        return []
+    found = []
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TUNEBENCH_HOME")) as scratch:
+        base, rows = pairs(Path(scratch))
+        languages = {"source_lang": "en", "target_lang": "zh"}
+        found += duel("translation", base, rows, languages, PAIRS_BATCH, "Seq2SeqTrainer", rounds)
+        base, rows = documents(Path(scratch))
+        found += duel("generation", base, rows, {"window": WINDOW}, DOCUMENTS_BATCH, "Trainer", rounds)
+    return found
+
+
+if __name__ == "__main__":
+    show(run(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS))
