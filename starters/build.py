@@ -274,7 +274,7 @@ STARTERS = (
         tatoeba,
         translator_from_nothing,
         {
-            "epochs": 12, "learning_rate": 1.2e-3, "batch_rows": 64, "batch_tokens": 3000, "warmup": 0.08, "schedule": "cosine", "label_smoothing": 0.1,
+            "epochs": 8, "learning_rate": 1.2e-3, "batch_rows": 64, "batch_tokens": 3000, "warmup": 0.08, "schedule": "cosine", "label_smoothing": 0.1,
             "both_ways": True, "source_lang": "en", "target_lang": "zh", "weight_decay": 0.05, "window": 96, "target_window": 96, "tried_rows": 1001,
         },
         limits="It learnt from 15,000 short everyday sentences and began with nothing: it translates such sentences, and little else.",
