@@ -1,0 +1,241 @@
+"""Which column plays which role, and which task a file is for: what the names of the columns say, then what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from webapp.datasets.reading import SPLIT, Column
+from webapp.datasets.reading.columns import MOST_LABELS, is_split, share
+from worker.nlp import TASKS, Task
+from worker.spec import Role
+
+EAST_ASIAN = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
+RECORDS = ("[{", "{")  # a cell that begins like this is a record, not a text
+IN_ORDER = "a column of texts, taken in the order of the file"
+FEW_VALUES = 20  # different short values, as labels have
+# fmt: off
+LANGUAGES = frozenset((
+    "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "he", "hi", "hr", "hu", "it", "ja", "ko",
+    "lt", "lv", "ms", "nb", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sr", "sv", "sw", "ta", "th", "tr", "uk", "ur", "vi", "zh",
+    "arabic", "chinese", "czech", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hindi", "italian",
+    "japanese", "korean", "polish", "portuguese", "russian", "spanish", "swedish", "thai", "turkish", "ukrainian", "vietnamese",
+    "mandarin", "deutsch", "englisch", "französisch", "français", "anglais", "allemand", "español", "inglés", "italiano", "português",
+    "русский", "английский", "中文", "英文", "汉语", "漢語", "英语", "英語", "日语", "日本語", "法语", "德语", "한국어",
+))
+# fmt: on
+Taken = dict[str, tuple[str, str, bool]]  # {column: (role or "split", the reason for people, whether its name says so)}
+
+
+# --- What a mapping means to a task ---------------------------------------------------------------------------------------
+def mapped(task: Task, mapping: dict[str, str]) -> list[Role]:
+    return [role for role in task.roles if role.name in mapping]
+
+
+def label_of(task: Task, mapping: dict[str, str]) -> Role | None:
+    return next((role for role in mapped(task, mapping) if role.is_label), None)
+
+
+def texts_of(task: Task, mapping: dict[str, str]) -> list[Role]:
+    """The texts of a row, which are measured and must not be empty unless they are optional."""
+    return [role for role in mapped(task, mapping) if role.kind == "text"]
+
+
+def key_of(task: Task, mapping: dict[str, str]) -> Role:
+    """Rows with the same value here stay on one side of the split."""
+    texts = texts_of(task, mapping)
+    return next((role for role in texts if role.is_key), texts[0])
+
+
+def needed_of(task: Task, mapping: dict[str, str]) -> list[Role]:
+    """The mapped texts without which a row is nothing: the required ones, else the only one."""
+    texts = texts_of(task, mapping)
+    return [role for role in texts if role.required] or (texts if len(texts) == 1 else [])
+
+
+def suffices_alone(task: Task) -> bool:
+    """Whether a file of nothing but texts will do."""
+    return any(role.kind == "text" and not task.lacking({role.name: ""}) for role in task.roles)
+
+
+# --- Suggestions ----------------------------------------------------------------------------------------------------------
+def with_roles(columns: list[Column], task: Task, rows: int, has_parts: bool) -> list[Column]:
+    taken = suggested(columns, task, rows, has_parts)
+    return [replace(c, role=taken[c.name][0], reason=taken[c.name][1], sure=taken[c.name][2]) if c.name in taken else c for c in columns]
+
+
+def suggested(columns: list[Column], task: Task, rows: int, has_parts: bool) -> Taken:
+    """Labels first, they are the most recognisable; then texts by name; then what is still lacking, by what the columns hold."""
+    taken: Taken = {}
+    if not has_parts and (split := next((c for c in columns if is_split(c)), None)):
+        taken[split.name] = (SPLIT, "its values are names of parts: " + ", ".join(h["name"] for h in split.histogram[:3]), False)
+    texts = [role for role in task.roles if not role.is_label]
+    hints = {hint for role in texts for hint in role.hints}
+    full = [c for c in columns if c.type != "empty"]
+    for label in (role for role in task.roles if role.is_label):
+        free = [c for c in full if c.name not in taken and c.name.strip().lower() not in hints]
+        take_best(taken, label, [c for c in free if label.required or hinted(c, label) > 2], rows)
+    for role, column, reason in by_name(texts, [c for c in full if c.name not in taken]):
+        taken[column.name] = (role.name, reason, True)
+    return taken | by_content(task, columns, taken, rows)
+
+
+def take_best(taken: Taken, role: Role, free: list[Column], rows: int) -> None:
+    rated = [(fit(column, role, rows), column) for column in free]
+    best = max(rated, key=lambda pair: pair[0][0], default=None)
+    if best and best[0][0] > 0:
+        taken[best[1].name] = (role.name, best[0][1], hinted(best[1], role) > 0)
+
+
+def by_name(roles: list[Role], columns: list[Column]) -> Iterator[tuple[Role, Column, str]]:
+    """(role, column, reason) where the name says so, the surest first. An optional role wants its whole name.
+
+    Where a row has one text only, a name is weighed against length in `by_content`.
+    """
+    lone = [role for role in roles if role.required and role.kind == "text"]
+    rated = [
+        (sure, -roles.index(role), role, column)
+        for role in roles
+        for column in columns
+        if (sure := hinted(column, role)) and (sure > 2 if not role.required else len(lone) > 1)
+    ]
+    given: set[str] = set()
+    for _, _, role, column in sorted(rated, key=lambda each: each[:2], reverse=True):
+        if not given & {role.name, f"column {column.name}"}:
+            given |= {role.name, f"column {column.name}"}
+            yield role, column, f'called "{column.name}"'
+    languages = [role for role in roles if role.language and role.name not in given]
+    spoken = [c for c in columns if f"column {c.name}" not in given and is_language(c.name)]
+    if len(languages) > 1 and len(spoken) > 1:
+        for role, column in zip(languages, spoken, strict=False):
+            yield role, column, f'called "{column.name}"'
+
+
+def by_content(task: Task, columns: list[Column], taken: Taken, rows: int) -> Taken:
+    """What the task still lacks: the longest texts; where it lacks several, columns of texts as they stand in the file."""
+    found: Taken = {}
+
+    def lacking() -> list[Role]:
+        have = {role: column for column, (role, _, _) in (taken | found).items()}
+        return [role for role in task.lacking(have) if role.kind == "text"]
+
+    in_order = len(needed := lacking()) > 1 and all(role.required for role in needed)
+    while needed := lacking():
+        have = {role: column for column, (role, _, _) in (taken | found).items()}
+        role = next((r for r in needed if not task.lacking({**have, r.name: ""})), needed[0])
+        free = [c for c in columns if c.name not in taken | found and c.type != "empty"]
+        if in_order:
+            free = [c for c in free if c.type == "text" and c.distinct > 2][:1]
+            found |= {c.name: (role.name, IN_ORDER, False) for c in free}
+        else:
+            take_best(found, role, free, rows)
+        if not free or role in lacking():
+            break
+    return found
+
+
+def hinted(column: Column, role: Role) -> float:
+    """3 for the whole name, 1 for a word of it, a little less for a later hint (the first hints are the surest), else 0."""
+    whole = column.name.strip().lower()
+    name = re.sub(r"[\s_.]*\d*$", "", whole)
+    exact = {whole, name, name.rsplit(".", 1)[-1]}
+    words = re.split(r"[\s_.\-]+", name)
+    strong, weak = ([at for at, hint in enumerate(role.hints) if hint in where] for where in (exact, words))
+    if whole in role.hints:
+        return 3.0 - role.hints.index(whole) / 100
+    return (3.0 if strong else 1.0) - min(strong or weak) / 100 - 0.005 if strong or weak else 0.0
+
+
+def is_language(name: str) -> bool:
+    """Such as en, zh-CN, text_de, Deutsch; "id" and "no" are too often something else."""
+    words = re.split(r"[\s_.\-]+", name.strip().lower())
+    return bool({words[0], words[-1]} & LANGUAGES)
+
+
+def fit(column: Column, role: Role, rows: int) -> tuple[float, str]:
+    """(how well, why). Zero or less: not at all."""
+    by_name = hinted(column, role)
+    called = f'called "{column.name}"' if by_name else ""
+    if role.is_label:
+        if column.distinct > 0.5 * rows + 5 or column.distinct > MOST_LABELS:
+            return (by_name - 1.5, f"{called}, though nearly every row has a value of its own") if by_name > 2 else (-1.0, "")
+        short = column.mean_chars <= 40
+        score = by_name + (1.0 if short else -1.5) + (0.5 if 2 <= column.distinct <= FEW_VALUES else 0.0)
+        score -= 1.0 if column.type in {"number", "date"} and not by_name and column.distinct > FEW_VALUES else 0.0
+        score -= 2.0 if column.name.strip().lower().rsplit(".", 1)[-1] in {"id", "ids", "no", "nr", "index", "key"} else 0.0
+        score -= 0.5 if column.distinct < 2 else 0.0
+        score -= column.missing / max(1, rows)
+        about = f"{column.distinct:,} distinct {'value' if column.distinct == 1 else 'values'}" + (", short" if short else "")
+        return score - (0.0 if by_name else 0.9), "; ".join(filter(None, (called, about)))
+    if not by_name and (column.type != "text" or all(example.startswith(RECORDS) for example in column.examples)):
+        return (-1.0, "")
+    long = min(column.mean_chars, 400.0) / 100 + (0.3 if column.distinct > 0.5 * rows else -0.3)
+    about = f"the longest texts, {column.mean_chars:.0f} characters on average" if column.mean_chars > 20 else ""
+    return by_name + long, "; ".join(filter(None, (called, about)))
+
+
+# --- Which task ------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Guess:
+    task: Task
+    sure: bool  # nobody needs to be asked
+    names: int = 0  # roles that names of columns give
+
+
+def guess(columns: list[Column], rows: pl.LazyFrame, total: int, has_parts: bool) -> Guess:
+    """The task that a file is most likely for: names of columns that fit all of its roles, else a column of labels, else texts."""
+    tasks = list(TASKS.values())
+    rated = [Guess(task, True, names_for(columns, task, total)) for task in tasks]
+    best = max(rated, key=lambda each: each.names)
+    if best.names > 1:
+        return best
+    labelled = [task for task in tasks if any(role.is_label and role.required for role in task.roles)]
+    for task in labelled:
+        found = {role: name for name, (role, _, _) in suggested(columns, task, total, has_parts).items()}
+        if not task.lacking(found):
+            return Guess(task, True)
+    spoken = next((task for task in tasks if sum(role.language for role in task.roles) > 1), None)
+    if spoken and in_two_scripts(columns, rows):
+        return Guess(spoken, False)
+    if best.names:
+        return best
+    texts = [c for c in columns if c.type != "empty"]
+    if len(texts) == 1 and texts[0].type == "text" and (plain := next(filter(suffices_alone, tasks), None)):
+        return Guess(plain, False)
+    return Guess(labelled[0] if labelled else tasks[0], False)
+
+
+def names_for(columns: list[Column], task: Task, rows: int) -> int:
+    """How many roles the names of the columns give; 0 when they do not give all that are needed."""
+    full = [c for c in columns if c.type != "empty"]
+    given: dict[str, str] = {}
+    for label in (role for role in task.roles if role.is_label):
+        usual = [c for c in full if hinted(c, label) > 2 and c.distinct <= 0.5 * rows + 5 and c.mean_chars <= 40]
+        if usual:
+            given[label.name] = usual[0].name
+    texts = [replace(role, required=False) for role in task.roles if not role.is_label]
+    free = [c for c in full if c.name not in given.values()]
+    plausible = [c for c in free if looks_like_text(c, rows)]
+    required = {role.name for role in task.roles if role.required}
+    for role, column, _ in by_name(texts, free):
+        if role.kind != "text" or role.name not in required or column in plausible:
+            given[role.name] = column.name
+    return 0 if task.lacking(given) else len(given)
+
+
+def looks_like_text(column: Column, rows: int) -> bool:
+    """Texts, rather than numbers or a few short values again and again."""
+    return column.type == "text" and (column.mean_chars > 40 or column.distinct > min(FEW_VALUES, 0.3 * rows))
+
+
+def in_two_scripts(columns: list[Column], rows: pl.LazyFrame) -> bool:
+    """Whether one column is mostly Chinese, Japanese or Korean and another one is not."""
+    texts = [c.name for c in columns if c.type == "text" and c.distinct > 2]
+    if len(texts) < 2:
+        return False
+    few = rows.select(texts).head(1_000).collect()
+    shares = [share(few[text], EAST_ASIAN) for text in texts]
+    return max(shares) > 0.6 and min(shares) < 0.4
