@@ -96,5 +96,5 @@ def part_of(value: str) -> str:
 
 
 def is_split(column: Column) -> bool:
-    values = {h["name"] for h in column.histogram}
-    return bool(values) and all(part_of(value) for value in values) and (len(values) > 1 or column.name.lower() in SPLIT_HINTS)
+    named = {part_of(h["name"]) for h in column.histogram}
+    return bool(named) and "" not in named and (len(named) > 1 or column.name.lower() in SPLIT_HINTS)

@@ -22,6 +22,7 @@ from webapp.datasets.reading import (
     Report,
     container,
     delimited,
+    documents,
     findings,
     json_records,
     parquet,
@@ -46,9 +47,10 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     desks, files = [], []
+    texts = not job.get("task") or roles.suffices_alone(TASKS[job["task"]])
     for file in job["files"]:
         desk = Desk(file["name"], file.get("part", "file"), out, limits, progress)
-        files.append(read_file(Path(file["path"]), desk, job.get("options") or {}))
+        files.append(read_file(Path(file["path"]), desk, {**(job.get("options") or {}), "texts": texts}))
         desks.append(desk)
     gather_rejected(desks, out)
     return report(job.get("task") or "", files, desks, job.get("mapping") or {}, progress).to_json()
@@ -168,6 +170,10 @@ def read_values(values: Any, desk: Desk, file: FileReport) -> FileReport:
 def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
     inner = (file.member or desk.name).lower()
     sniffed = delimited.sniff(first, options, inner.removesuffix(".txt").endswith(TABLES))
+    if sniffed is None and options.get("texts") and documents.has_documents(first):
+        names = desk.name_columns([""])
+        read = staging.write(staging.frames_of(documents.rows(blocks, desk), names), names, desk.staged_path)
+        return replace(file, format="documents", header_guessed=False, rows_read=read, rows_rejected=desk.rejected)
     if sniffed is None:
         head = [[line[:500]] for line in first.split("\n")[:12]]
         sniffed = delimited.Sniffed(delimited.Dialect("\x1f", quoting=False), 0, [""], 1, head, False, 1.0)
@@ -291,6 +297,9 @@ def about_files(files: list[FileReport]) -> list[Finding]:
             found.append(
                 Finding("several_files", f"{f.name} holds {len(f.members)} files; {f.member} was read.", "warning", len(f.members))
             )
+        if f.format in PLAIN:
+            how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"
+            found.append(Finding("texts_alone", f"{f.name} holds nothing but texts. {how}: {f.rows_read:,}.", "info", f.rows_read))
         if f.format == "csv" and not f.header_row:
             found.append(Finding("no_header", f"{f.name} seems to have no line with column names. Choose it if there is one.", "warning"))
         if f.header_row > 1:

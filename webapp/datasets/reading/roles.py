@@ -182,7 +182,7 @@ def fit(column: Column, role: Role, rows: int) -> tuple[float, str]:
 class Guess:
     task: Task
     sure: bool  # nobody needs to be asked
-    names: int = 0  # roles that names of columns give
+    names: float = 0  # roles that names of columns give; half a role more where the lengths fit too
 
 
 def guess(columns: list[Column], rows: pl.LazyFrame, total: int, has_parts: bool) -> Guess:
@@ -200,6 +200,10 @@ def guess(columns: list[Column], rows: pl.LazyFrame, total: int, has_parts: bool
     spoken = next((task for task in tasks if sum(role.language for role in task.roles) > 1), None)
     if spoken and in_two_scripts(columns, rows):
         return Guess(spoken, False)
+    for task in tasks:
+        found = {role: name for name, (role, _, _) in suggested(columns, task, total, has_parts).items()}
+        if not task.lacking(found) and proportions(task, found, columns) > 0:
+            return Guess(task, False)
     if best.names:
         return best
     texts = [c for c in columns if c.type != "empty"]
@@ -208,7 +212,7 @@ def guess(columns: list[Column], rows: pl.LazyFrame, total: int, has_parts: bool
     return Guess(labelled[0] if labelled else tasks[0], False)
 
 
-def names_for(columns: list[Column], task: Task, rows: int) -> int:
+def names_for(columns: list[Column], task: Task, rows: int) -> float:
     """How many roles the names of the columns give; 0 when they do not give all that are needed."""
     full = [c for c in columns if c.type != "empty"]
     given: dict[str, str] = {}
@@ -223,7 +227,17 @@ def names_for(columns: list[Column], task: Task, rows: int) -> int:
     for role, column, _ in by_name(texts, free):
         if role.kind != "text" or role.name not in required or column in plausible:
             given[role.name] = column.name
-    return 0 if task.lacking(given) else len(given)
+    return 0 if task.lacking(given) else len(given) + proportions(task, given, columns)
+
+
+def proportions(task: Task, mapping: dict[str, str], columns: list[Column]) -> float:
+    """Whether texts that should be much shorter than the key's are: half a point for, one against."""
+    chars = {column.name: column.mean_chars for column in columns}
+    short = [role for role in task.roles if role.shorter and role.name in mapping]
+    if not short:
+        return 0
+    longest = chars[mapping[key_of(task, mapping).name]]
+    return 0.5 if longest > 100 and all(chars[mapping[role.name]] < 0.5 * longest for role in short) else -1
 
 
 def looks_like_text(column: Column, rows: int) -> bool:
