@@ -20,7 +20,7 @@ def limits() -> dict[str, Any]:
 
 def about(request: HttpRequest, found: Dataset) -> dict[str, Any]:
     may_write = request.actor.may(WRITE, found.team_id)  # type: ignore[attr-defined]
-    return {"dataset": found, "reading": found.latest_import, "may_write": may_write, "task": TASKS[found.task]} | limits()
+    return {"dataset": found, "reading": found.latest_import, "may_write": may_write, "task": TASKS.get(found.task)} | limits()
 
 
 def attachment(response: HttpResponseBase, file_name: str) -> HttpResponseBase:

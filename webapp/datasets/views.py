@@ -21,7 +21,6 @@ from webapp.datasets.models import Dataset, NotNow, Upload
 from webapp.datasets.pages import about, attachment, limits
 from webapp.datasets.table import render_rows
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
 from worker.spec import SpecError
 
 LISTED = 50
@@ -34,8 +33,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     if request.method == "POST":
         try:
-            task = request.POST.get("task") or next(iter(TASKS))
-            made = Dataset.start(actor, request.POST.get("name", ""), task, chosen_uploads(request))
+            made = Dataset.start(actor, request.POST.get("name", ""), request.POST.get("task", ""), chosen_uploads(request))
         except SpecError as error:
             messages.error(request, str(error))
             return redirect("datasets:list")
@@ -122,14 +120,15 @@ def versions(request: HttpRequest, pk: Any) -> HttpResponse:
 @login_required
 @require_POST
 def readings(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Read the same file with another header row, encoding, delimiter or sheet."""
+    """Read the same file with another header row, encoding, delimiter or sheet, or for another task."""
     found: Dataset = find(request.actor, Dataset, pk, WRITE)  # type: ignore[attr-defined]
     reading = found.latest_import
     if reading is None:
         raise Http404
     try:
-        found.read_again(request.actor.user, Mapping.of(reading).reading_answers(request.POST))  # type: ignore[attr-defined]
-    except NotNow as error:
+        task = request.POST.get("as") or request.POST.get("task", "")
+        found.read_again(request.actor.user, Mapping.of(reading).reading_answers(request.POST), task)  # type: ignore[attr-defined]
+    except (SpecError, NotNow) as error:
         messages.error(request, str(error))
     return redirect("datasets:show", pk)
 
