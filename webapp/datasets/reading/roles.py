@@ -11,22 +11,18 @@ import polars as pl
 from webapp.datasets.reading import SPLIT, Column
 from webapp.datasets.reading.columns import MOST_LABELS, is_split, share
 from worker.nlp import TASKS, Task
+from worker.nlp.languages import NAMES
 from worker.spec import Role
 
 EAST_ASIAN = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 RECORDS = ("[{", "{")  # a cell that begins like this is a record, not a text
 IN_ORDER = "a column of texts, taken in the order of the file"
 FEW_VALUES = 20  # different short values, as labels have
-# fmt: off
-LANGUAGES = frozenset((
-    "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "he", "hi", "hr", "hu", "it", "ja", "ko",
-    "lt", "lv", "ms", "nb", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sr", "sv", "sw", "ta", "th", "tr", "uk", "ur", "vi", "zh",
-    "arabic", "chinese", "czech", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hindi", "italian",
-    "japanese", "korean", "polish", "portuguese", "russian", "spanish", "swedish", "thai", "turkish", "ukrainian", "vietnamese",
-    "mandarin", "deutsch", "englisch", "französisch", "français", "anglais", "allemand", "español", "inglés", "italiano", "português",
-    "русский", "английский", "中文", "英文", "汉语", "漢語", "英语", "英語", "日语", "日本語", "法语", "德语", "한국어",
-))
-# fmt: on
+NATIVE = (
+    "deutsch englisch französisch chinesisch français anglais allemand chinois español inglés italiano português русский "
+    "английский mandarin 中文 英文 汉语 漢語 英语 英語 日语 日本語 法语 德语 한국어"
+)
+LANGUAGES = {*NAMES, *(name.lower() for name in NAMES.values()), *NATIVE.split()} - {"id", "no"}  # these two are more often something else
 Taken = dict[str, tuple[str, str, bool]]  # {column: (role or "split", the reason for people, whether its name says so)}
 
 
@@ -51,9 +47,9 @@ def key_of(task: Task, mapping: dict[str, str]) -> Role:
 
 
 def needed_of(task: Task, mapping: dict[str, str]) -> list[Role]:
-    """The mapped texts without which a row is nothing: the required ones, else the only one."""
-    texts = texts_of(task, mapping)
-    return [role for role in texts if role.required] or (texts if len(texts) == 1 else [])
+    """The texts without which the task refuses a row. Of others an empty cell says something, such as "no answer"."""
+    whole = {role.name: "x" for role in mapped(task, mapping)}
+    return [role for role in texts_of(task, mapping) if any(name == role.name for name, _ in task.problems({**whole, role.name: ""}))]
 
 
 def suffices_alone(task: Task) -> bool:
@@ -108,9 +104,9 @@ def by_name(roles: list[Role], columns: list[Column]) -> Iterator[tuple[Role, Co
             given |= {role.name, f"column {column.name}"}
             yield role, column, f'called "{column.name}"'
     languages = [role for role in roles if role.language and role.name not in given]
-    spoken = [c for c in columns if f"column {c.name}" not in given and is_language(c.name)]
-    if len(languages) > 1 and len(spoken) > 1:
-        for role, column in zip(languages, spoken, strict=False):
+    spoken = [c for c in columns if is_language(c.name)]
+    if len(spoken) > 1:
+        for role, column in zip(languages, (c for c in spoken if f"column {c.name}" not in given), strict=False):
             yield role, column, f'called "{column.name}"'
 
 
@@ -150,7 +146,7 @@ def hinted(column: Column, role: Role) -> float:
 
 
 def is_language(name: str) -> bool:
-    """Such as en, zh-CN, text_de, Deutsch; "id" and "no" are too often something else."""
+    """Such as en, zh-CN, text_de, Deutsch."""
     words = re.split(r"[\s_.\-]+", name.strip().lower())
     return bool({words[0], words[-1]} & LANGUAGES)
 
@@ -190,9 +186,9 @@ def guess(columns: list[Column], rows: pl.LazyFrame, total: int, has_parts: bool
     tasks = list(TASKS.values())
     rated = [Guess(task, True, names_for(columns, task, total)) for task in tasks]
     best = max(rated, key=lambda each: each.names)
-    if best.names > 1:
-        return best
     labelled = [task for task in tasks if any(role.is_label and role.required for role in task.roles)]
+    if best.names > 1:  # a column of labels that is called so weighs as much as the fitting lengths of texts
+        return next((each for each in rated if each.task in labelled and each.names > best.names - 1), best)
     for task in labelled:
         found = {role: name for name, (role, _, _) in suggested(columns, task, total, has_parts).items()}
         if not task.lacking(found):
