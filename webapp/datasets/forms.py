@@ -94,7 +94,7 @@ class Mapping:
 
     @property
     def choices(self) -> list[tuple[str, str]]:
-        return [("", str(_("Ignore"))), *((role.name, role.label) for role in self.task.roles), ("split", str(_("Split")))]
+        return [("", str(_("Ignore"))), *((role.name, str(_(role.label))) for role in self.task.roles), ("split", str(_("Split")))]
 
     @property
     def task(self) -> Task:
@@ -177,4 +177,5 @@ class Mapping:
         tried = self.reading.report.get("publishing", {}).get("findings", [])
         known = [f for f in self.reading.report.get("findings", []) if self.is_counted or not f["code"].startswith(OF_THE_MAPPING)]
         seen = {finding["code"]: finding for finding in [*known, *tried]}
+        seen.pop("other_task", None)  # stands above the table, with its button
         return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))

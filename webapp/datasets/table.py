@@ -10,7 +10,7 @@ from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
 from webapp.datasets import rows
@@ -19,6 +19,9 @@ from webapp.datasets.pages import about, attachment
 from webapp.people.access import find
 from webapp.work.models import WorkItem
 from worker.nlp import TASKS
+from worker.spec import Metric
+
+LONG = 60  # characters of a text, on average, that gets a wide column
 
 
 def find_version(request: HttpRequest, pk: Any, number: int) -> tuple[Dataset, DatasetVersion]:
@@ -43,16 +46,19 @@ def render_rows(request: HttpRequest, found: Dataset, shown: DatasetVersion) -> 
     wanted = wanted_rows(request)
     after = request.GET.get("after", "")
     page = rows.page_of(shown, wanted, int(after) if after.isascii() and after.isdigit() and len(after) < 12 else -1)
+    columns = columns_of(found, shown, page)
     context = about(request, found) | {
         "version": shown,
+        "task": TASKS[shown.task],
         "versions": found.versions.select_related("created_by").annotate(used_by=Count("runs")),
         "baselines": baselines(shown),
-        "baseline_metrics": TASKS[shown.task].metrics[:2],
+        "baseline_metrics": measured(shown),
         "baselines_failed": WorkItem.objects.filter(subject=shown.pk, kind="baselines", state=WorkItem.State.FAILED).exists(),
         "statistics": statistics(shown),
         "page": page,
         "wanted": wanted,
-        "columns": columns_of(found, shown, page),
+        "columns": columns,
+        "rows": [{**row, "cells": list(zip(columns, row["values"].values(), strict=True))} for row in page.rows],
         "bars": bars(shown),
         "query": Query(request.GET.dict()),
         "after": after,
@@ -76,7 +82,19 @@ def columns_of(found: Dataset, version: DatasetVersion, page: rows.Page) -> list
     reading = found.latest_import if version == found.latest_version else None
     known = {column["name"]: column for column in (reading.report.get("columns", []) if reading else [])}
     names = list(page.rows[0]["values"]) if page.rows else [*version.mapping]
-    return [{"name": name, "known": known.get(version.mapping.get(name, name))} for name in names]
+    called = titles(version)
+
+    def is_long(name: str) -> bool:
+        return name in called and sum(len(row["values"][name] or "") for row in page.rows) > LONG * len(page.rows)
+
+    return [
+        {"title": called.get(name, name), "known": known.get(version.mapping.get(name, name)), "is_long": is_long(name)} for name in names
+    ]
+
+
+def titles(version: DatasetVersion) -> dict[str, str]:
+    """What people call the columns that the task knows."""
+    return {role.name: gettext(role.label) for role in TASKS[version.task].roles}
 
 
 def bars(version: DatasetVersion) -> list[dict[str, Any]]:
@@ -91,22 +109,40 @@ BASELINES = {
     "majority": gettext_lazy("Majority class"),
     "tfidf_word": gettext_lazy("TF-IDF words + logistic regression"),
     "tfidf_char": gettext_lazy("TF-IDF characters + logistic regression"),
+    "copy": gettext_lazy("The source, copied"),
+    "lead_3": gettext_lazy("The first three sentences"),
+    "nearest_sentence": gettext_lazy("The sentence nearest to the question"),
 }
 
 
+def measured(version: DatasetVersion) -> list[Metric]:
+    """The first two metrics that the baselines were scored by."""
+    scored = {name for score in version.baselines.get("scores", {}).values() for name in score}
+    return [metric for metric in TASKS[version.task].metrics if metric.name in scored][:2]
+
+
 def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
-    metrics = [metric.name for metric in TASKS[version.task].metrics[:2]]
+    def written(metric: Metric, score: dict[str, float]) -> str:
+        return f"{score[metric.name] * (100 if metric.unit == 'share' else 1):.1f}" if metric.name in score else ""
+
     scores = version.baselines.get("scores", {})
     return [
-        {"title": BASELINES.get(name, name), "values": [f"{100 * score[metric]:.1f}" for metric in metrics if metric in score]}
+        {"title": BASELINES.get(name, name), "values": [written(metric, score) for metric in measured(version)]}
         for name, score in scores.items()
     ]
 
 
 def statistics(version: DatasetVersion) -> list[tuple[str, str]]:
-    """The numbers that have a name for people; others stay in the API."""
-    found = flat(version.statistics)
-    return [(str(title), f"{found[name]:,.0f}") for name, title in STATISTICS.items() if isinstance(found.get(name), int | float)]
+    """The numbers that have a name for people; others stay in the API. Where a row has several texts, the lengths of each."""
+    known = titles(version)
+    texts = {name: lengths for name, lengths in version.statistics.get("texts", {}).items() if name in known}
+    found = [(f"{known[name]}: {title}", value) for name, lengths in texts.items() for title, value in told(lengths, SHORT_STATISTICS)]
+    return found + told(version.statistics, {name: t for name, t in STATISTICS.items() if not texts or "." not in name})
+
+
+def told(tree: dict[str, Any], names: dict[str, Any]) -> list[tuple[str, str]]:
+    found = flat(tree)
+    return [(str(title), f"{found[name]:,.0f}") for name, title in names.items() if isinstance(found.get(name), int | float)]
 
 
 def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -127,6 +163,10 @@ STATISTICS = {
     "near_duplicates": gettext_lazy("Near duplicates"),
     "conflicts": gettext_lazy("Same text, different labels"),
 }
+SHORT_STATISTICS = {
+    "chars.p50": gettext_lazy("characters, middle row"),
+    "chars.max": gettext_lazy("characters, longest row"),
+}
 
 
 @login_required
@@ -137,7 +177,9 @@ def row(request: HttpRequest, pk: Any, number: int, position: int) -> HttpRespon
     one = rows.row_at(shown, position)
     if one is None:
         raise Http404
-    one |= {"before": position - 1, "behind": position + 1}
+    known = titles(shown)
+    cells = [(known.get(name, name), value) for name, value in one["values"].items()]
+    one |= {"before": position - 1, "behind": position + 1, "cells": cells}
     template = "datasets/_row.html" if request.htmx else "datasets/row.html"  # type: ignore[attr-defined]
     return render(request, template, about(request, found) | {"version": shown, "row": one, "last": shown.rows - 1})
 

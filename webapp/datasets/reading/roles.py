@@ -218,11 +218,12 @@ def names_for(columns: list[Column], task: Task, rows: int) -> float:
             given[label.name] = usual[0].name
     texts = [replace(role, required=False) for role in task.roles if not role.is_label]
     free = [c for c in full if c.name not in given.values()]
-    plausible = [c for c in free if looks_like_text(c, rows)]
-    required = {role.name for role in task.roles if role.required}
-    for role, column, _ in by_name(texts, free):
-        if role.kind != "text" or role.name not in required or column in plausible:
-            given[role.name] = column.name
+    required = {role.name for role in task.roles if role.required and role.kind == "text"}
+    found = {role.name: column for role, column, _ in by_name(texts, free)}
+    like_texts = sum(looks_like_text(column, rows) for name, column in found.items() if name in required)
+    if like_texts < min(2, len(required)):  # an answer may be a year, but then passage and question are texts
+        return 0
+    given |= {name: column.name for name, column in found.items()}
     return 0 if task.lacking(given) else len(given) + proportions(task, given, columns)
 
 

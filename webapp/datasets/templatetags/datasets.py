@@ -1,5 +1,6 @@
 """How numbers and queries stand on the pages of datasets."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,6 +11,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 register = Library()
+LONGEST_LIST = 200_000  # characters of a cell that is taken apart
 
 
 @register.filter
@@ -22,6 +24,21 @@ def count(number: Any) -> str:
 def pairs(values: dict[str, Any]) -> list[tuple[str, Any]]:
     """For names that people chose: `values.items` in a template would be the column called "items"."""
     return list(values.items())
+
+
+@register.filter
+def readable(value: Any) -> str:
+    """A cell for people: a chat as lines, a list of texts as texts; all else as it is."""
+    text = "" if value is None else str(value)
+    if not text.startswith("[") or len(text) > LONGEST_LIST:
+        return text
+    try:
+        items = json.loads(text)
+    except ValueError:
+        return text
+    if items and all(isinstance(item, dict) and {"role", "content"} <= item.keys() for item in items):
+        return "\n".join(f"{item['role']}: {item['content']}" for item in items)
+    return " · ".join(items) if all(isinstance(item, str) for item in items) else text
 
 
 @register.filter
