@@ -10,7 +10,8 @@ from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils.translation import gettext, gettext_lazy, ngettext
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
 from webapp.datasets import rows
@@ -19,6 +20,7 @@ from webapp.datasets.pages import about, attachment
 from webapp.people.access import find
 from webapp.work.models import WorkItem
 from worker.nlp import TASKS
+from worker.nlp.measures import BASELINES
 from worker.spec import Metric
 
 LONG = 60  # characters of a text, on average, that gets a wide column
@@ -94,7 +96,7 @@ def columns_of(found: Dataset, version: DatasetVersion, page: rows.Page) -> list
 
 def titles(version: DatasetVersion) -> dict[str, str]:
     """What people call the columns that the task knows."""
-    return {role.name: gettext(role.label) for role in TASKS[version.task].roles}
+    return {role.name: _(role.label) for role in TASKS[version.task].roles}
 
 
 def bars(version: DatasetVersion) -> list[dict[str, Any]]:
@@ -105,16 +107,6 @@ def bars(version: DatasetVersion) -> list[dict[str, Any]]:
     ]
 
 
-BASELINES = {
-    "majority": gettext_lazy("Majority class"),
-    "tfidf_word": gettext_lazy("TF-IDF words + logistic regression"),
-    "tfidf_char": gettext_lazy("TF-IDF characters + logistic regression"),
-    "copy": gettext_lazy("The source, copied"),
-    "lead_3": gettext_lazy("The first three sentences"),
-    "nearest_sentence": gettext_lazy("The sentence nearest to the question"),
-}
-
-
 def measured(version: DatasetVersion) -> list[Metric]:
     """The first two metrics that the baselines were scored by."""
     scored = {name for score in version.baselines.get("scores", {}).values() for name in score}
@@ -122,12 +114,12 @@ def measured(version: DatasetVersion) -> list[Metric]:
 
 
 def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
-    def written(metric: Metric, score: dict[str, float]) -> str:
-        return f"{score[metric.name] * (100 if metric.unit == 'share' else 1):.1f}" if metric.name in score else ""
-
     scores = version.baselines.get("scores", {})
     return [
-        {"title": BASELINES.get(name, name), "values": [written(metric, score) for metric in measured(version)]}
+        {
+            "title": _(BASELINES.get(name, name)),
+            "values": [m.shown(score[m.name]) if m.name in score else "" for m in measured(version)],
+        }
         for name, score in scores.items()
     ]
 
