@@ -126,8 +126,10 @@ def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
 
 def statistics(version: DatasetVersion) -> list[tuple[str, str]]:
     """The numbers that have a name for people; others stay in the API. Where a row has several texts, the lengths of each."""
-    known = titles(version)
-    texts = {name: lengths for name, lengths in version.statistics.get("texts", {}).items() if name in known}
+    known, roles = titles(version), {role.name: role for role in TASKS[version.task].roles}
+    is_needed = any(role.required for role in roles.values())  # then lengths of optional texts say little
+    lengths = version.statistics.get("texts", {})
+    texts = {name: found for name, found in lengths.items() if name in known and (roles[name].required or not is_needed)}
     found = [(f"{known[name]}: {title}", value) for name, lengths in texts.items() for title, value in told(lengths, SHORT_STATISTICS)]
     return found + told(version.statistics, {name: t for name, t in STATISTICS.items() if not texts or "." not in name})
 

@@ -10,6 +10,9 @@ from django.utils.timesince import timesince
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
+from worker.nlp import Task
+from worker.spec import Role
+
 register = Library()
 LONGEST_LIST = 200_000  # characters of a cell that is taken apart
 
@@ -39,6 +42,13 @@ def readable(value: Any) -> str:
     if items and all(isinstance(item, dict) and {"role", "content"} <= item.keys() for item in items):
         return "\n".join(f"{item['role']}: {item['content']}" for item in items)
     return " · ".join(items) if all(isinstance(item, str) for item in items) else text
+
+
+@register.filter
+def roles(task: Task) -> list[tuple[Role, bool]]:
+    """Each role, and whether one can do without it. Where none is required, some of them together are, as `help` says."""
+    some = any(role.required for role in task.roles)
+    return [(role, some and not role.required) for role in task.roles]
 
 
 @register.filter
