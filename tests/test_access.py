@@ -23,6 +23,7 @@ from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import Dataset, Upload
 from webapp.people.access import actor_of
 from webapp.people.models import ApiToken, Invitation
+from webapp.playground.models import Prediction
 from webapp.routing import websocket_urlpatterns
 from webapp.runs.models import Run
 
@@ -112,6 +113,7 @@ def made(team, alice):
         "runs": run.pk,
         "models": model.pk,
         "uploads": Upload.begin(actor_of(alice), "more.csv", 10).pk,
+        "predictions": Prediction.objects.create(**owned, model=model, inputs={"text": "Fine."}).pk,
         "withdrawal": Invitation.objects.get().pk,
         "members": dora.memberships.get().pk,
         "tokens": ApiToken.make(alice, "mine", ["read"])[0].pk,

@@ -242,6 +242,15 @@ class ModelVersion(models.Model):
         return [example for example in found if isinstance(example, dict)][:3] if isinstance(found, list) else []
 
     @property
+    def known(self) -> dict[str, Any]:
+        """What it learnt of its rows beside the weights (docs/internals.md, "Tasks"): languages, which inputs it uses."""
+        try:
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8")).get("tunebench")
+        except (OSError, ValueError, AttributeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
     def run_id(self) -> UUID | None:
         """The run that made it."""
         return self.run.pk if hasattr(self, "run") else None
