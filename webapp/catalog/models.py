@@ -13,6 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
+from django.utils.functional import cached_property
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
@@ -241,13 +242,19 @@ class ModelVersion(models.Model):
             return []
         return [example for example in found if isinstance(example, dict)][:3] if isinstance(found, list) else []
 
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Its configuration, as far as it can be read."""
+        try:
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     @property
     def known(self) -> dict[str, Any]:
         """What it learnt of its rows beside the weights (docs/internals.md, "Tasks"): languages, which inputs it uses."""
-        try:
-            found = json.loads((self.path / "config.json").read_text(encoding="utf-8")).get("tunebench")
-        except (OSError, ValueError, AttributeError):
-            return {}
+        found = self.config.get("tunebench")
         return found if isinstance(found, dict) else {}
 
     @property

@@ -9,12 +9,13 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import Actor, SignedIn, find
 from webapp.playground.models import Prediction, why_silent
-from worker.nlp import TASKS
+from worker.nlp import TASKS, families
 from worker.spec import Setting
 
 MOST_MODELS = 200  # in the picker, newest first
@@ -89,13 +90,14 @@ def drawn(request: SignedIn, model: ModelVersion) -> dict[str, Any]:
         "task": task,
         "fields": fields,
         "passage": max(fields, key=lambda field: (field.long, field.most_chars)).name,  # what offsets of an answer count in
-        "parameters": [drawer_row(each) for each in task.parameters if both_ways or each.name != SWAP],
+        "parameters": [drawer_row(each) for each in task.parameters if known_by(model, each)],
         "examples": [example for row in model.examples if (example := example_of([field.name for field in fields], row))],
         "languages": [known["source_lang"], known.get("target_lang", "")] if "source_lang" in known else None,
         "can_swap": both_ways,
         "swap": SWAP,
         "columns": [column(model)],
         "answer_templates": [f"playground/answers/{task.answer_view}.html", "playground/answers/text.html"],
+        "shared": reverse("playground:prediction", args=[model.pk]).replace(f"{model.pk}/", ""),
         "address": request.build_absolute_uri(path),
     }
 
@@ -116,6 +118,12 @@ def compared(actor: Actor, first: ModelVersion, name: str) -> dict[str, Any] | N
 
 def has_base(model: ModelVersion) -> bool:
     return model.parent is not None and not model.parent.deleted_at
+
+
+def known_by(model: ModelVersion, setting: Setting) -> bool:
+    """Whether the parameter does anything for a model of this shape, and in languages that it can turn around."""
+    shape = families.shape_of(model.config)
+    return (not setting.shapes or shape in setting.shapes) and (setting.name != SWAP or bool(model.known.get("both_ways")))
 
 
 def drawer_row(setting: Setting) -> dict[str, Any]:

@@ -74,8 +74,8 @@ class AnswerStream extends Written {
   tell(token) {
     const { text, p, top } = this.tokens[Number(token.dataset.token)], tip = this.part("tip")
     if (p === undefined) return
-    const among = (top ?? []).some(([other]) => other === text) ? top : [[text, p], ...(top ?? [])]
-    among.sort((one, other) => other[1] - one[1])
+    const others = (top ?? []).filter(([other]) => other.trim() !== text.trim())
+    const among = [[text, p], ...others].sort((one, other) => other[1] - one[1])
     tip.replaceChildren(...among.map(([other, value]) => bar(visible(other), value, other === text)))
     token.setAttribute("aria-description", share(p))
     tip.hidden = false

@@ -129,7 +129,10 @@ class ModelReply extends HTMLElement {
     this.begin()
     this.answer = answer
     this.view.show(answer, question)
-    this.part("latency").textContent = typeof answer.latency_ms === "number" ? span(answer.latency_ms) : ""
+    const took = typeof answer.latency_ms === "number" ? span(answer.latency_ms) : ""
+    this.part("latency").textContent = [took, answer.engine].filter(Boolean).join(" · ")
+    this.part("link").hidden = !answer.id
+    this.part("link").href = `${this.words.shared}${answer.id}/`
     this.part("cut").hidden = !answer.cut
     this.part("copy").hidden = !this.view.text
     this.part("under").hidden = false
