@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import Actor, SignedIn, find
 from webapp.playground.models import Prediction, why_silent
-from worker.nlp import TASKS, families
+from worker.nlp import TASKS
 from worker.spec import Setting
 
 MOST_MODELS = 200  # in the picker, newest first
@@ -122,8 +122,7 @@ def has_base(model: ModelVersion) -> bool:
 
 def known_by(model: ModelVersion, setting: Setting) -> bool:
     """Whether the parameter does anything for a model of this shape, and in languages that it can turn around."""
-    shape = families.shape_of(model.config)
-    return (not setting.shapes or shape in setting.shapes) and (setting.name != SWAP or bool(model.known.get("both_ways")))
+    return (not setting.shapes or model.shape in setting.shapes) and (setting.name != SWAP or bool(model.known.get("both_ways")))
 
 
 def drawer_row(setting: Setting) -> dict[str, Any]:

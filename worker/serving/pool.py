@@ -34,7 +34,7 @@ class Warm:
         self, inputs: list[dict[str, str]], labels: Sequence[str], parameters: dict[str, Any], untuned: bool
     ) -> list[dict[str, Any]]:
         if untuned:
-            return self.task.answer_untuned(self.model, self.tokenizer, labels, inputs)
+            return self.task.answer_untuned(self.model, self.tokenizer, labels, inputs, parameters)
         return self.task.answer(self.model, self.tokenizer, self.labels or labels, inputs, parameters)
 
 
