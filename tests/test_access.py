@@ -113,8 +113,8 @@ def made(team, alice):
         "runs": run.pk,
         "models": model.pk,
         "uploads": Upload.begin(actor_of(alice), "more.csv", 10).pk,
-        "predictions": Prediction.objects.create(**owned, model=model, inputs={"text": "Fine."}).pk,
         "withdrawal": Invitation.objects.get().pk,
+        "predictions": Prediction.objects.create(**owned, model=model, inputs={"text": "Fine."}).pk,
         "members": dora.memberships.get().pk,
         "tokens": ApiToken.make(alice, "mine", ["read"])[0].pk,
     }

@@ -269,7 +269,7 @@ def test_a_model_is_found_by_typing_and_what_was_written_stays(tab, made):
     tab.locator("model-picker summary").first.click()
     tab.locator("model-picker input:focus").wait_for()
     tab.keyboard.type("nonsense")
-    assert tab.get_by_text("No model is called like this.").is_visible()
+    assert tab.locator("model-picker").first.get_by_text("No model is called like this.").is_visible()
     tab.locator("model-picker input:focus").fill("text other")
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("Enter")

@@ -65,8 +65,8 @@ def prediction(request: SignedIn, pk: UUID) -> HttpResponse:
     found = find(request.actor, Prediction.objects.select_related("model__parent", "created_by"), pk)
     model = found.model
     asked = question(found) | {"answer": first_of(found.answer) | {"latency_ms": found.latency_ms}, "reason": found.reason}
-    if found.state == Prediction.State.QUEUED:
-        asked["reason"] = str(_("This question has not been answered yet. Reload the page in a moment."))
+    if found.state != Prediction.State.DONE:
+        asked["reason"] = found.reason or _("There is no answer to this question yet. Ask it again.")
     content = drawn(request, model) | {
         "prediction": found,
         "asked": asked,
