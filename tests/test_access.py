@@ -112,9 +112,9 @@ def made(team, alice):
         "versions": version.pk,
         "runs": run.pk,
         "models": model.pk,
+        "predictions": Prediction.objects.create(**owned, model=model, inputs={"text": "Fine."}).pk,
         "uploads": Upload.begin(actor_of(alice), "more.csv", 10).pk,
         "withdrawal": Invitation.objects.get().pk,
-        "predictions": Prediction.objects.create(**owned, model=model, inputs={"text": "Fine."}).pk,
         "members": dora.memberships.get().pk,
         "tokens": ApiToken.make(alice, "mine", ["read"])[0].pk,
     }
