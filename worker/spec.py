@@ -75,6 +75,7 @@ class Setting:
     methods: tuple[str, ...] = ()  # empty: every method knows it
     shapes: tuple[str, ...] = ()  # kinds of base model that know it (worker.nlp.families); empty: all of them
     advanced: bool = True
+    needs: tuple[str, float] | None = None  # (another parameter, its least value) without which this one does nothing
     defaults: dict[str, Any] = field(default_factory=dict)  # default by method where it differs
 
     def default_for(self, method: str) -> Any:
