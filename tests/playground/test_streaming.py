@@ -119,6 +119,7 @@ def test_a_model_that_is_stuck_is_told_and_replaced(relay, actor, parrot):
         return prediction, await prediction.answered(50)
 
     assert asyncio.run(asking("one two three"))[1]["type"] == "answer"
+    asyncio.run(asyncio.sleep(1))  # the patience for the load is over when nothing is held
     prediction, frame = asyncio.run(asking("one freeze three"))
     assert frame["type"] == "failed" and "far too long" in frame["reason"]
     eventually(lambda: Prediction.objects.get(pk=prediction.pk).state == "failed")

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ctranslate2
+import numpy
 import torch
 from ctranslate2.converters import transformers as converters
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from worker.nlp import Answer, Task
+from worker.nlp import Answer, Task, folders
 
 log = logging.getLogger(__name__)
 CONVERTERS = {"bert": "BertLoader", "distilbert": "DistilBertLoader", "roberta": "RobertaLoader", "xlm-roberta": "RobertaLoader"}
@@ -56,7 +57,7 @@ class Encoder(torch.nn.Module):
             view(lengths.int().numpy()),
             token_type_ids=None if token_type_ids is None else token_type_ids.tolist(),
         )
-        states = torch.as_tensor(found.last_hidden_state)
+        states = torch.from_numpy(numpy.array(found.last_hidden_state))
         return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=self.pooler(states) if self.pooler else None)
 
 
@@ -68,6 +69,8 @@ def convert(encoder: Any, kind: str, folder: str) -> None:
         size = twin.config.hidden_size
         twin.pooler = torch.nn.ModuleDict({"dense": torch.nn.Linear(size, size)})
     spec = getattr(converters, CONVERTERS[twin.config.model_type])().get_model_spec(twin)
+    places = twin.embeddings.position_embeddings.weight[folders.first_position(twin) :]
+    spec.encoder.position_encodings.encodings = places
     spec.register_vocabulary([str(number) for number in range(twin.config.vocab_size)])  # tokens come as numbers, never as words
     spec.config.layer_norm_epsilon = getattr(twin.config, "layer_norm_eps", 1e-12)
     spec.config.unk_token = "0"  # noqa: S105  (a token, as the others)
@@ -88,7 +91,7 @@ def hastened(task: Task, model: Any, tokenizer: Any, labels: tuple[str, ...], fo
     if wish == "torch" or getattr(model.config, "model_type", "") not in CONVERTERS:
         return None
     tokenizer = copy.deepcopy(tokenizer)  # another thread may be using it
-    asked = checks(task, folder, tokenizer)
+    asked = checks(task, folder)
     parameters = task.read_parameters({})
 
     def answers(model: Any) -> list[Answer]:
@@ -117,7 +120,7 @@ def with_encoder(model: Any, encoder: Encoder) -> Any:
     return twin
 
 
-def checks(task: Task, folder: str, tokenizer: Any) -> list[dict[str, str]]:
+def checks(task: Task, folder: str) -> list[dict[str, str]]:
     """Texts like those that the model was made for: its own examples, then stretches of their words of many lengths."""
     try:
         about = json.loads((Path(folder) / "tunebench.json").read_text("utf-8"))

@@ -94,7 +94,7 @@ class Pool:
         if not warm.is_settled:  # asked a second time: worth the work
             warm.is_settled = True
             if self.device == "cpu" and not key.untuned and self.engine != "torch":
-                threading.Thread(target=self.hasten, args=[key, warm], daemon=True).start()
+                threading.Thread(target=self.hasten, args=[key, warm], name=f"hasten {key.folder}", daemon=True).start()
         return warm
 
     def open(self, key: Key, busy: Collection[Key]) -> Warm:
