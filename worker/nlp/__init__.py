@@ -103,6 +103,10 @@ class Task:
         """
         return None
 
+    def compares_untuned(self, model: Any) -> bool:
+        """Whether the base of this model can be scored without any training, as the rival that costs nothing."""
+        return False
+
     # --- answering (torch inside) ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
         """(model, tokenizer, labels) of a folder that a training run left, ready for `answer`."""
@@ -161,8 +165,12 @@ class Task:
 
 def _tasks() -> dict[str, Task]:
     from worker.nlp.classification import Classification
+    from worker.nlp.generation import Generation
+    from worker.nlp.question_answering import QuestionAnswering
+    from worker.nlp.summarization import Summarization
+    from worker.nlp.translation import Translation
 
-    return {task.slug: task for task in (Classification(),)}
+    return {task.slug: task for task in (Classification(), Translation(), Summarization(), QuestionAnswering(), Generation())}
 
 
 TASKS: dict[str, Task] = _tasks()

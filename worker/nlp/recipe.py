@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from worker.nlp import families
 from worker.spec import Method, Recipe, Setting
 from worker.spec import gettext_noop as _
@@ -172,6 +174,19 @@ TRAINING: tuple[Setting, ...] = (
         kind="bool",
     ),
 )
+
+
+def training(**defaults: object) -> tuple[Setting, ...]:
+    """The same settings with other defaults: a value, or {method: value} where the empty method stands for all others."""
+    changed = []
+    for setting in TRAINING:
+        if setting.name in defaults:
+            given = defaults[setting.name]
+            each = dict(given) if isinstance(given, dict) else {"": given}
+            changed.append(replace(setting, default=each.pop("", setting.default), defaults=each))
+        else:
+            changed.append(setting)
+    return tuple(changed)
 
 
 def read_settings(known: tuple[Setting, ...], given: dict[str, object], method: str) -> dict[str, object]:

@@ -70,7 +70,7 @@ def _warm_up() -> None:
     tiny = BertConfig(vocab_size=32, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     model = AutoModelForSequenceClassification.from_config(tiny)
     forward, _note = choose_pass(model, 0)
-    forward.logits([[1, 2, 3], [4, 5]]).sum().backward()
+    forward.outputs([{"input_ids": [1, 2, 3]}, {"input_ids": [4, 5]}]).sum().backward()
     torch.optim.AdamW(model.parameters(), fused=True).step()
 
 

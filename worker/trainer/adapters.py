@@ -10,6 +10,10 @@ TARGETS = {
     "modernbert": ["Wqkv"],
     "albert": ["query", "value"],
     "mpnet": ["q", "v"],
+    "marian": ["q_proj", "v_proj"],
+    "m2m_100": ["q_proj", "v_proj"],
+    "mbart": ["q_proj", "v_proj"],
+    "pegasus": ["q_proj", "v_proj"],
 }
 
 
@@ -26,6 +30,6 @@ def with_adapters(model: Any, settings: dict[str, Any]) -> Any:
         lora_alpha=settings["lora_alpha"],
         lora_dropout=settings["lora_dropout"],
         target_modules=TARGETS.get(kind) or list(KNOWN.get(kind, ())) or "all-linear",
-        modules_to_save=head,
+        modules_to_save=[] if model.can_generate() else head,  # a language model's head is its vocabulary: it came trained
     )
     return get_peft_model(model, config)

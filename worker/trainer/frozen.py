@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from worker.nlp import Example
 from worker.spec import Trouble
 from worker.spec import gettext_noop as _
-from worker.trainer.rows import Flat, Row
+from worker.trainer.rows import Flat
 
 IN_MEMORY_BYTES = 2 * 2**30  # above this the kept states lie in a file that the system maps
 
@@ -119,11 +121,10 @@ class Upper:
 
     name = "unpadded, lower layers kept"
 
-    def __init__(self, flat: Flat, depth: int, examples: Sequence[dict[str, Any]], file: Path) -> None:
-        self.flat, self.depth, self.rows = flat, depth, [e["input_ids"] for e in examples]
-        self.bounds = [0]
-        for row in self.rows:
-            self.bounds.append(self.bounds[-1] + len(row))
+    def __init__(self, flat: Flat, depth: int, examples: Sequence[Example], file: Path) -> None:
+        self.flat, self.depth, self.examples = flat, depth, examples
+        self.lengths = [len(e["input_ids"]) for e in examples]
+        self.bounds = [0, *accumulate(self.lengths)]
         width = flat.model.config.get_text_config().hidden_size
         size = self.bounds[-1] * width
         if size * 4 <= IN_MEMORY_BYTES:
@@ -134,25 +135,25 @@ class Upper:
             file.unlink()  # the map lives on; nothing is left behind when the process ends
 
     def keep(self, autocast: Any, most_tokens: int = 4096) -> Iterator[int]:
-        order = sorted(range(len(self.rows)), key=lambda i: (len(self.rows[i]), i))
+        order = sorted(range(len(self.examples)), key=lambda i: (self.lengths[i], i))
         done = 0
         while done < len(order):
             group = [order[done]]
-            while done + len(group) < len(order) and (len(group) + 1) * len(self.rows[order[done + len(group)]]) <= most_tokens:
+            while done + len(group) < len(order) and (len(group) + 1) * self.lengths[order[done + len(group)]] <= most_tokens:
                 group.append(order[done + len(group)])
             with torch.no_grad(), autocast():
-                states = bottom(self.flat.base, self.depth, **self.flat.lay([self.rows[i] for i in group]))[0].float().cpu()
-            for i, part in zip(group, states.split([len(self.rows[i]) for i in group]), strict=True):
+                states = bottom(self.flat.base, self.depth, **self.flat.lay([self.examples[i] for i in group]))[0].float().cpu()
+            for i, part in zip(group, states.split([self.lengths[i] for i in group]), strict=True):
                 self.states[self.bounds[i] : self.bounds[i + 1]] = part
             done += len(group)
             yield done
 
-    def logits_of(self, numbers: Sequence[int]) -> Tensor:
-        """Logits of kept rows by their numbers."""
-        rows: list[Row] = [self.rows[i] for i in numbers]
-        laid = self.flat.lay(rows)
+    def outputs_of(self, numbers: Sequence[int]) -> Any:
+        """Outputs of kept rows by their numbers."""
+        examples = [self.examples[i] for i in numbers]
+        laid = self.flat.lay(examples)
         del laid["input_ids"]
         parts = [self.states[self.bounds[i] : self.bounds[i + 1]] for i in numbers]
         laid["inputs_embeds"] = torch.cat(parts)[None].to(self.flat.model.device)
         with only(self.flat.base, self.depth, len(blocks_of(self.flat.base)[2]), given=True):
-            return self.flat.call(laid)
+            return self.flat.call(laid, examples)

@@ -5,6 +5,7 @@ It knows torch; it does not know that a web or a queue exists. `list(train(spec)
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from worker.nlp import TASKS
+from worker.nlp import TASKS, Example, families
 from worker.nlp.recipe import read_settings
 from worker.spec import Method, Point, RunSpec, Trouble, Wish
 from worker.spec import gettext_noop as _
@@ -27,10 +28,12 @@ from worker.trainer.control import Control
 from worker.trainer.device import device_name, memory_mb, pick_device, seed_all
 from worker.trainer.frozen import Upper, freeze_bottom, frozen_layers
 from worker.trainer.result import save_result
-from worker.trainer.rows import Flat, choose_pass, outputs
+from worker.trainer.rows import ROWS, TOKENS, Flat, choose_pass, layout_of, length_of, reading
 
 Message = dict[str, Any]
 CHUNK = 5_000  # rows tokenised between two looks at the wishes
+MOST_LOGITS = 2**26  # numbers that scoring may hold at a time, where every token gives one for each word of the vocabulary
+UNTUNED_ROWS = 100  # held-out rows that the base model answers, for the comparison
 TELL_S = 1.0  # scoring says so often how far it is; a trainer that is silent for long is taken for hung
 
 
@@ -60,29 +63,42 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
 
     # --- what is to be done, with what ---
     task = TASKS[spec.task]
-    settings: dict[str, Any] = read_settings(task.settings, spec.settings, spec.method)
+    shape = families.shape_of(json.loads((Path(spec.base) / "config.json").read_text("utf-8")))
+    settings: dict[str, Any] = read_settings(task.known_settings(spec.method, shape), spec.settings, spec.method)
     accelerator = pick_device(spec.device, spec.threads, settings["deterministic"])
     seed_all(settings["seed"])
     hashing = ThreadPoolExecutor(1).submit(sha256, Path(spec.data))  # beside the work: the first step does not wait for it
-    frame = pl.read_parquet(spec.data, columns=["_split", *(role.name for role in task.roles)])
+    there = pl.scan_parquet(spec.data).collect_schema().names()
+    frame = pl.read_parquet(spec.data, columns=["_split", *(role.name for role in task.roles if role.name in there)])
     labels = spec.labels or tuple(sorted(frame["label"].unique().to_list() if "label" in frame.columns else ()))
-    model, tokenizer = task.load(spec.base, labels, settings, spec.method)
+    facts = task.facts(frame.filter(pl.col("_split") == "train"), settings)
 
-    examples: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
-    for split, found in examples.items():
-        rows = frame.filter(pl.col("_split") == split)
+    def load() -> tuple[Any, Any]:
+        model, tokenizer = task.load(spec.base, labels, settings, spec.method, facts)
+        model.config.tunebench = facts
+        return model.to(accelerator.device), tokenizer
+
+    model, tokenizer = load()
+
+    def encoded(rows: pl.DataFrame, learning: bool) -> Generator[Message, None, list[Example]]:
+        found: list[Example] = []
         for start in range(0, len(rows), CHUNK):
             go_on(unstarted)
-            found += task.encode(rows[start : start + CHUNK], tokenizer, labels, settings)
+            more = task.encode(rows[start : start + CHUNK], model, tokenizer, labels, settings, learning)
+            found += [{**e, "row": start + e["row"]} if "row" in e else e for e in more]
             if len(rows) > CHUNK:
-                yield {"kind": "progress", "what": "tokenising", "done": len(found), "total": len(rows)}
-    train_rows, validation = examples["train"], examples["validation"]
+                yield {"kind": "progress", "what": "tokenising", "done": start + CHUNK, "total": len(rows)}
+        return found
+
+    train_rows = yield from encoded(frame.filter(pl.col("_split") == "train"), learning=True)
+    validation = yield from encoded(frame.filter(pl.col("_split") == "validation"), learning=False)
     if not train_rows:
         raise Trouble("no_rows", _("There is no row to train on."), _("Give some rows the split “train”."))
-    lengths = [len(e["input_ids"]) for e in train_rows]
+    lengths = [length_of(e) for e in train_rows]
 
     # --- the model, the way it is called, what of it learns ---
-    model.to(accelerator.device)
+    vocabulary = model.config.get_text_config().vocab_size
+    stock_attention = model.config._attn_implementation
     forward, note = choose_pass(model, tokenizer.pad_token_id or 0)
     notes = [note] if note else []
     learner, upper = model, None
@@ -107,14 +123,13 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
 
     # --- the plan, and where to begin ---
     def plan(epoch: int) -> list[list[int]]:
-        padded = not isinstance(forward, Flat)
         return batches.plan(
             lengths,
             seed=settings["seed"],
             epoch=epoch,
             rows=settings["batch_rows"],
             tokens=settings["batch_tokens"],
-            padded=padded,
+            padded=forward.is_padded,
         )
 
     steps = sum(len(plan(epoch)) for epoch in range(settings["epochs"]))
@@ -142,37 +157,78 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         learner.eval()
         for done in upper.keep(accelerator.autocast):
             go_on(unstarted)
-            yield {"kind": "progress", "what": "caching", "done": done, "total": len(upper.rows)}
+            yield {"kind": "progress", "what": "caching", "done": done, "total": len(upper.examples)}
         learner.train(settings["dropout"])
 
-    def logits_of(numbers: list[int]) -> torch.Tensor:
-        """Logits of training rows; validation rows are numbered behind them."""
+    def outputs_of(numbers: Sequence[int]) -> Any:
+        """Outputs for training rows; validation rows are numbered behind them."""
         if upper is not None:
-            return upper.logits_of(numbers)
-        both = [train_rows[i] if i < len(train_rows) else validation[i - len(train_rows)] for i in numbers]
-        return forward.logits([e["input_ids"] for e in both])
+            return upper.outputs_of(numbers)
+        return forward.outputs([train_rows[i] if i < len(train_rows) else validation[i - len(train_rows)] for i in numbers])
 
-    def scored(rows: list[dict[str, Any]], logits: Callable[[Sequence[int]], torch.Tensor]) -> Generator[Message, None, torch.Tensor]:
-        work = outputs(logits, [len(e["input_ids"]) for e in rows], 4096, accelerator.autocast)
+    def scored(
+        rows: list[Example], outputs: Callable[[Sequence[int]], Any]
+    ) -> Generator[Message, None, tuple[float, dict[str, float], dict[str, Any]]]:
+        """(loss, metrics, evaluation) of `rows`; `outputs` takes their numbers."""
+        losses: list[float] = []
+
+        def look(numbers: Sequence[int]) -> list[Any]:
+            group = [rows[i] for i in numbers]
+            found = outputs(numbers)
+            losses.append(criterion(found, group).item() * _weight(group))
+            return task.read(found, group, criterion)
+
+        most_tokens = 4096 if layout_of(model) in (ROWS, TOKENS) else max(256, min(4096, MOST_LOGITS // vocabulary))
+        work = reading(look, [length_of(e) for e in rows], most_tokens, accelerator.autocast)
         told_at = time.monotonic()
         while True:
             go_on()
             try:
                 done = next(work)
             except StopIteration as end:
-                found: torch.Tensor = end.value
-                return found
+                metrics, evaluation = task.score(end.value, rows, labels)
+                return sum(losses) / max(_weight(rows), 1), metrics, evaluation
             if time.monotonic() - told_at >= TELL_S:
                 told_at = time.monotonic()
                 yield {"kind": "progress", "what": "scoring", "done": done, "total": len(rows)}
 
+    def tried(
+        model: Any, tokenizer: Any, rows: pl.DataFrame, note: str
+    ) -> Generator[Message, None, tuple[dict[str, float], dict[str, Any]]]:
+        """(metrics, evaluation) of the model as people will use it."""
+        work = task.trial(model, tokenizer, labels, rows, settings)
+        while work is not None:
+            go_on()
+            try:
+                done, total = next(work)
+            except StopIteration as end:
+                found: tuple[dict[str, float], dict[str, Any]] = end.value
+                return found
+            yield {"kind": "progress", "what": note, "done": done, "total": total}
+        return {}, {}
+
     def evaluate() -> Generator[Message, None, dict[str, float]]:
         learner.eval()
-        found = yield from scored(validation, lambda numbers: logits_of([len(train_rows) + i for i in numbers]))
+        loss, metrics, _evaluation = yield from scored(validation, lambda numbers: outputs_of([len(train_rows) + i for i in numbers]))
         learner.train(settings["dropout"])
-        loss = criterion(found, torch.tensor([e["label"] for e in validation])).item()
-        scores = task.score(found, validation, labels)[0]
-        return {"eval_loss": loss, **{f"eval_{name}": value for name, value in scores.items() if name != "rows"}}
+        return {"eval_loss": loss, **{f"eval_{name}": value for name, value in metrics.items() if name != "rows"}}
+
+    picked_by = settings.get("picked_by") or task.picked_by or task.primary_metric
+    picked = task.metric(picked_by)
+    sign = -1 if picked_by == "loss" or (picked and picked.less_is_better) else 1
+
+    def judge(values: dict[str, float], patience: int) -> None:
+        _judge(progress, sign * values[f"eval_{picked_by}"], values["eval_loss"], patience)
+
+    def untuned(held_out: list[Example], rows: pl.DataFrame) -> Generator[Message, None, dict[str, float]]:
+        """Metrics of the base model as it came, on the same rows; it is opened anew."""
+        base, its_tokenizer = load()
+        base.eval()
+        its_pass, _note = choose_pass(base, its_tokenizer.pad_token_id or 0)
+        _loss, metrics, _evaluation = yield from scored(held_out, lambda numbers: its_pass.outputs([held_out[i] for i in numbers]))
+        base.set_attn_implementation(stock_attention)
+        more, _drawn = yield from tried(base, its_tokenizer, rows.head(UNTUNED_ROWS), "comparing")
+        return {**metrics, **more}
 
     def save() -> Message:
         _check_rows(hashing, spec, wait=True)
@@ -185,7 +241,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
             "manifest_sha256": saved.manifest_sha256,
             "bytes": saved.bytes,
             "best": best,
-            "metric": progress.best if best else None,
+            "metric": sign * progress.best if best and progress.best is not None else None,
         }
 
     # --- the steps ---
@@ -212,12 +268,12 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
             rate = settings["learning_rate"] * slope(progress.step, steps, settings["warmup"], settings["schedule"])
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss_sum = 0.0
+            loss_sum, weight = 0.0, _weight([train_rows[i] for i in batch])
             for part in batches.parts(batch, settings["accumulation"]):
                 with accelerator.autocast():
-                    logits = logits_of(part)
-                targets = torch.tensor([train_rows[i]["label"] for i in part], device=logits.device)
-                loss = criterion(logits, targets) * (len(part) / len(batch))
+                    found = outputs_of(part)
+                group = [train_rows[i] for i in part]
+                loss = criterion(found, group) * (_weight(group) / weight)
                 accelerator.backward(loss)
                 loss_sum += loss.item()
             norm = float(torch.nn.utils.clip_grad_norm_(learn, settings["clip"]))
@@ -240,7 +296,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
                 "learning_rate": rate,
                 "grad_norm": norm,
                 "tokens_per_s": tokens / max(time.monotonic() - step_began, 1e-9),
-                "padding": forward.padding([train_rows[i]["input_ids"] for i in batch]),
+                "padding": forward.padding([train_rows[i] for i in batch]),
                 "memory_mb": memory_mb(),
             }
             yield _point(progress, here, values)
@@ -249,7 +305,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
             if validation and progress.position in evaluations:
                 values = yield from evaluate()
                 due = True
-                _judge(progress, values[f"eval_{task.primary_metric}"], values["eval_loss"], settings["patience"])
+                judge(values, settings["patience"])
                 yield _point(progress, here, values)
                 yield _log(f"Epoch {here:.2f}: {_said(values)}.")
             if due:
@@ -267,20 +323,25 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     # --- the best state, its scores, its folder ---
     if finish and validation and 0 < progress.step != progress.evaluated_step:
         values = yield from evaluate()
-        _judge(progress, values[f"eval_{task.primary_metric}"], values["eval_loss"], 0)
+        judge(values, 0)
         yield _point(progress, progress.epoch + progress.position / len(plan(progress.epoch)), values)
         yield save()
     if progress.best is not None:
         checkpoints.put_best(learner)
     learner.eval()
     split = next((s for s in ("test", "validation") if (frame["_split"] == s).any()), "train")
-    held_out = task.encode(frame.filter(pl.col("_split") == split), tokenizer, labels, settings)
-    answers = yield from scored(held_out, lambda numbers: forward.logits([held_out[i]["input_ids"] for i in numbers]))
-    metrics, evaluation = task.score(answers, held_out, labels)
-    evaluation = {"split": split, **evaluation}
+    rows = frame.filter(pl.col("_split") == split)
+    held_out = yield from encoded(rows, learning=False)
+    _loss, metrics, evaluation = yield from scored(held_out, lambda numbers: forward.outputs([held_out[i] for i in numbers]))
+    model.set_attn_implementation(stock_attention)
+    more, drawn = yield from tried(model, tokenizer, rows, "answering")
+    metrics, evaluation = {**metrics, **more}, {"split": split, **evaluation, **drawn}
     _check_rows(hashing, spec, wait=True)
     yield _log(f"Held-out rows ({split}): {_said({name: metrics[name] for name in metrics if name != 'rows'})}. Saving the model.")
     saved = save_result(spec, learner, tokenizer, labels, settings, metrics, evaluation, control.still_mine)
+    if task.compares_untuned(model):
+        del learner, forward, optimizer, learn
+        evaluation["untuned"] = yield from untuned(held_out, rows)
     yield {
         "kind": "done",
         "step": progress.step,
@@ -290,6 +351,11 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         "model_sha256": saved.manifest_sha256,
         "bytes": saved.bytes,
     }
+
+
+def _weight(examples: Sequence[Example]) -> int:
+    """How many answers are learnt from `examples`: rows, or tokens where the task learns tokens."""
+    return sum(e.get("weight", 1) for e in examples)
 
 
 def slope(step: int, steps: int, warmup: float, schedule: str) -> float:

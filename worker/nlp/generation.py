@@ -1,0 +1,309 @@
+"""Text generation: going on with a text, or answering a prompt as the rows taught."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from worker.nlp import Example, families, language, overlap
+from worker.nlp.decoding import decode
+from worker.nlp.language import Written
+from worker.nlp.recipe import FULL, LORA, training
+from worker.nlp.translation import epochs_advice, language_problems
+from worker.spec import Field, Metric, Role, Setting
+from worker.spec import gettext_noop as _
+
+LONGEST_TEXT = 1_000_000  # characters
+ROLES = ("system", "user", "assistant", "tool")
+SHOWN_PROMPT = 400  # characters of a text without a prompt from which the model goes on, for the samples
+
+SAMPLING = (
+    Setting(
+        "max_tokens", _("Longest answer"), 128, _("The answer ends after this many tokens."), _("tokens"), "int", 1, 1024, advanced=False
+    ),
+    Setting(
+        "temperature",
+        _("Temperature"),
+        0.8,
+        _("0 takes the likeliest token always; above 1 it becomes wild."),
+        least=0,
+        most=2,
+        advanced=False,
+    ),
+    Setting("top_p", _("Top-p"), 0.95, _("Only the likeliest tokens that together have this chance are drawn from."), least=0.01, most=1),
+    Setting("top_k", _("Top-k"), 50, _("Only so many of the likeliest tokens are drawn from; 0: from all."), _("tokens"), "int", 0, 1000),
+    Setting(
+        "repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, what was said already becomes less likely."), least=0.5, most=3
+    ),
+    Setting("seed", _("Seed"), 13, _("The same seed and parameters give the same text."), "", "int", 0, 2**31 - 1),
+    Setting("stop", _("Stop at"), "", _("The answer ends before these characters."), kind="text", most=100),
+)
+
+
+class Generation(Written):
+    slug = "generation"
+    aliases = ("text_generation", "generate", "instruction", "causal_lm", "continuation")
+    title = _("Text generation")
+    about = _("Go on with a text, or answer a prompt, in the manner of the rows.")
+    roles: tuple[Role, ...] = (
+        Role(
+            "prompt",
+            _("Prompt"),
+            required=False,
+            hints=("prompt", "instruction", "question", "input", "query", "提示", "指令", "问题"),
+            is_key=True,
+            help=_("What the model is asked. It is read, not learnt."),
+        ),
+        Role(
+            "completion",
+            _("Completion"),
+            required=False,
+            hints=("completion", "output", "response", "answer", "chosen", "回答", "输出"),
+            help=_("What the model should answer."),
+        ),
+        Role(
+            "text",
+            _("Text"),
+            required=False,
+            hints=("text", "messages", "conversation", "conversations", "content", "document", "paragraphs", "story", "文本", "内容"),
+            help=_("A text to learn as a whole, or chat messages as JSON, of which the assistant's are learnt."),
+        ),
+    )
+    inputs: tuple[Field, ...] = (
+        Field("prompt", _("Prompt"), long=True, most_chars=20_000, hint=_("Write how the text begins, or what you want")),
+    )
+    parameters = SAMPLING
+    settings: tuple[Setting, ...] = (
+        *training(window=512, learning_rate={"": 3e-4, "lora": 1e-3}),
+        language.TARGET_WINDOW,
+        language.SMOOTHING,
+        Setting(
+            "tried_rows",
+            _("Rows answered at the end"),
+            60,
+            _("So many held-out rows are answered, for the samples and for the scores against references."),
+            _("rows"),
+            "int",
+            0,
+            100_000,
+        ),
+    )
+    methods = (FULL, LORA)
+    shapes = (families.DECODER,)
+    primary_metric = "perplexity"
+    metrics: tuple[Metric, ...] = (
+        language.PERPLEXITY,
+        language.TOKEN_ACCURACY,
+        Metric("rouge_l", _("ROUGE-L"), _("Longest common run of words with the right answer, in order; only where rows have a prompt.")),
+        Metric("exact_match", _("Exact match"), _("Share of answers that are right to the letter; only where rows have a prompt.")),
+    )
+    answer_view = "stream"
+    streams = True
+    example_file = "prompt,completion\nWrite a line about rain.,The rain taps its fingers on the roof.\n"
+
+    # --- data ---
+    def lacking(self, mapping: Mapping[str, str]) -> list[Role]:
+        return [] if "completion" in mapping or "text" in mapping else [role for role in self.roles if role.name == "text"]
+
+    def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        parts = {role: str(row.get(role) or "").strip() for role in ("prompt", "completion", "text") if role in row}
+        if not (parts.get("completion") or parts.get("text")):
+            role = "completion" if "completion" in parts else "text"
+            found.append((role, _("The completion is empty.") if role == "completion" else _("The text is empty.")))
+        for role, text in parts.items():
+            if len(text) > LONGEST_TEXT:
+                found.append((role, _("The text is longer than 1,000,000 characters.")))
+        if text := parts.get("text", ""):
+            messages = messages_of(text)
+            if messages is not None and not any(m["role"] == "assistant" and m["content"].strip() for m in messages):
+                found.append(("text", _("No message of the assistant has a text, so there is nothing to learn.")))
+        return found
+
+    def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
+        return language_problems(rows, splits)
+
+    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
+        return epochs_advice(rows)
+
+    # --- training ---
+    def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
+        """Whether it is asked (a prompt, then an answer), or goes on with what was begun."""
+        if "completion" in rows.columns and "prompt" in rows.columns:
+            return {"instruct": True}
+        return {"instruct": "text" in rows.columns and any(messages_of(text or "") is not None for text in rows["text"].head(20))}
+
+    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
+        model, tokenizer = language.open_writer(base)
+        language.fitted(model, tokenizer, settings)
+        return model, tokenizer
+
+    def encode(
+        self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
+    ) -> list[Example]:
+        """A prompt with its completion is one example; a text gives one for each window, none of which sees another text."""
+        examples: list[Example] = []
+        for row in rows.iter_rows(named=True):
+            prompt, completion, text = (str(row.get(name) or "") for name in ("prompt", "completion", "text"))
+            if prompt.strip() and completion.strip():
+                examples.append(language.prompted(tokenizer, prompt, completion, settings["target_window"]))
+            elif (messages := messages_of(text)) is not None:
+                examples.append(_chat(tokenizer, messages))
+            else:
+                examples += _continued(tokenizer, completion if completion.strip() else text)
+        return [example for example in examples if example["weight"] > 0]
+
+    def trial(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], rows: Any, settings: dict[str, Any]
+    ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]] | None:
+        return self._trial(model, tokenizer, rows.head(settings["tried_rows"]), settings)
+
+    def _trial(
+        self, model: Any, tokenizer: Any, rows: Any, settings: dict[str, Any]
+    ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]]:
+        table = [_asked(row) for row in rows.iter_rows(named=True)]
+        instruct = model.config.tunebench["instruct"]
+        table = [(prompt, reference) for prompt, reference in table if prompt.strip()]
+        prompts = [_prompt_row(model, tokenizer, prompt, 64)[0] for prompt, _reference in table]
+        said: list[str] = []
+        for start in range(0, len(prompts), 8):
+            most = min(int(settings["target_window"]), 64) if not instruct else int(settings["target_window"])
+            said += [v[0].text for v in language.written(model, tokenizer, prompts[start : start + 8], most=most)]
+            yield min(start + 8, len(prompts)), len(prompts)
+        samples = [
+            {
+                "inputs": {"prompt": prompt[:4_000]},
+                "reference": reference[:4_000],
+                "answer": answer,
+                "scores": {
+                    "rouge_l": overlap.rouge(answer, [reference])["rouge_l"],
+                    "exact_match": float(answer.strip() == reference.strip()),
+                }
+                if instruct
+                else {},
+            }
+            for (prompt, reference), answer in zip(table, said, strict=True)
+        ]
+        examples = [{"prompt": sample["inputs"]["prompt"][:400]} for sample in samples[:3]]
+        metrics = overlap.mean_of([sample["scores"] for sample in samples]) if samples else {}
+        shown = language.worst_first(samples, "rouge_l")
+        return metrics, {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
+
+    # --- answering ---
+    def answer(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        answers = []
+        for row in inputs:
+            pieces = self.stream(model, tokenizer, labels, row, parameters)
+            try:
+                while True:
+                    next(pieces)
+            except StopIteration as end:
+                answers.append(end.value)
+        return answers
+
+    def stream(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: dict[str, str], parameters: dict[str, Any]
+    ) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        ids, cut = _prompt_row(model, tokenizer, inputs["prompt"], int(parameters["max_tokens"]))
+        most = max(1, min(int(parameters["max_tokens"]), tokenizer.model_max_length - len(ids)))
+        return (yield from decode(model, tokenizer, ids, parameters, most, cut))
+
+
+def messages_of(text: str) -> list[dict[str, str]] | None:
+    """Chat messages [{"role", "content"}] if the text is their JSON; None where it is a text."""
+    if not text.lstrip().startswith("[") or '"' not in text[:50]:
+        return None
+    try:
+        given = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(given, list) or not given or not all(isinstance(m, dict) for m in given):
+        return None
+    names = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
+    messages = [
+        {
+            "role": names.get(str(m.get("role", m.get("from", ""))), str(m.get("role", m.get("from", "")))),
+            "content": str(m.get("content", m.get("value", "")) or ""),
+        }
+        for m in given
+    ]
+    return messages if all(m["role"] in ROLES for m in messages) else None
+
+
+def _told(messages: Sequence[dict[str, str]]) -> str:
+    """A conversation as a prompt, for models that have no form of their own for it."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in messages)
+
+
+def _chat(tokenizer: Any, messages: list[dict[str, str]]) -> Example:
+    """All messages in one row; what the assistant says is learnt, everything else is read."""
+    most = tokenizer.model_max_length
+    ids: list[int] = []
+    labels: list[int] = []
+    if getattr(tokenizer, "chat_template", None):
+        for at, message in enumerate(messages):
+            before = (
+                tokenizer.apply_chat_template(
+                    messages[:at], tokenize=True, return_dict=False, add_generation_prompt=message["role"] == "assistant"
+                )
+                if at
+                else []
+            )
+            after = tokenizer.apply_chat_template(messages[: at + 1], tokenize=True, return_dict=False)
+            labels += [language.LEFT_OUT] * (len(before) - len(labels))
+            labels += after[len(labels) :] if message["role"] == "assistant" else [language.LEFT_OUT] * (len(after) - len(labels))
+            ids = after
+        labels = labels[: len(ids)]
+    else:
+        ids = language.opening(tokenizer)
+        labels = [language.LEFT_OUT] * len(ids)
+        ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        alone = len([m for m in messages if m["role"] != "assistant"]) == 1
+        for message in messages:
+            is_answer = message["role"] == "assistant"
+            told = message["content"] if alone or is_answer else f"{message['role'].capitalize()}: {message['content']}"
+            more = tokenizer(told if is_answer else told.rstrip() + "\n", add_special_tokens=False)["input_ids"]
+            more = more + ending if is_answer else more
+            ids += more
+            labels += more if is_answer else [language.LEFT_OUT] * len(more)
+    ids, labels = ids[-most:], labels[-most:]
+    labels[:1] = [language.LEFT_OUT]
+    return {"input_ids": ids, "labels": labels, "weight": sum(token != language.LEFT_OUT for token in labels)}
+
+
+def _continued(tokenizer: Any, text: str) -> list[Example]:
+    """A text as windows. Each begins as every row does, and only the last one learns that the text ends."""
+    ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] + ending
+    opening = language.opening(tokenizer)
+    size = max(1, tokenizer.model_max_length - len(opening))
+    return [language.masked(opening + ids[at : at + size], len(opening)) for at in range(0, len(ids), size)]
+
+
+def _asked(row: dict[str, Any]) -> tuple[str, str]:
+    """(prompt, right answer) of a held-out row; of a text without a prompt, its beginning and the rest."""
+    prompt, completion, text = (str(row.get(name) or "") for name in ("prompt", "completion", "text"))
+    if prompt.strip() and completion.strip():
+        return prompt, completion
+    if (messages := messages_of(text)) is not None:
+        last = max(at for at, m in enumerate(messages) if m["role"] == "assistant")
+        return _told(messages[:last]), messages[last]["content"]
+    whole = completion if completion.strip() else text
+    half = whole[: min(SHOWN_PROMPT, max(1, len(whole) // 2))]
+    begun = half[: half.rfind(" ")] if " " in half[1:] else half
+    return begun, whole[len(begun) :]
+
+
+def _prompt_row(model: Any, tokenizer: Any, prompt: str, answer_tokens: int) -> tuple[list[int], bool]:
+    """(token row, whether the prompt's beginning was cut away), with room for an answer."""
+    most = max(8, tokenizer.model_max_length - min(answer_tokens, tokenizer.model_max_length // 2))
+    facts = getattr(model.config, "tunebench", None) or {"instruct": bool(getattr(tokenizer, "chat_template", None))}
+    if facts["instruct"]:
+        return language.prompt_ids(tokenizer, prompt, most)
+    ids = language.opening(tokenizer) + tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids[-most:], len(ids) > most

@@ -1,0 +1,265 @@
+"""What the tasks share whose answers are written word by word: loss over tokens, prompts, and answers in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worker.nlp import Example, Task, families, folders, texts
+from worker.spec import Metric, Setting
+from worker.spec import gettext_noop as _
+
+LEFT_OUT = -100  # a label that is not learnt
+SHOWN = 60  # held-out rows on the Evaluation tab
+AT_ONCE = 32  # rows in one batch of answers
+
+PERPLEXITY = Metric(
+    "perplexity",
+    _("Perplexity"),
+    _("Among how many equally likely tokens the model hesitates, on average. Less is better."),
+    unit="number",
+    less_is_better=True,
+)
+TOKEN_ACCURACY = Metric("token_accuracy", _("Token accuracy"), _("Share of tokens that the model would have said first."))
+
+SMOOTHING = Setting(
+    "label_smoothing", _("Label smoothing"), 0.0, _("Doubts every token by this much; helps when the texts are noisy."), least=0, most=0.5
+)
+TARGET_WINDOW = Setting(
+    "target_window", _("Longest answer"), 128, _("Answers to learn from are cut after this many tokens."), _("tokens"), "int", 4, 4096
+)
+TRIED_ROWS = Setting(
+    "tried_rows",
+    _("Rows answered at the end"),
+    1000,
+    _("So many held-out rows are answered for the scores. Fewer end the run sooner; 0 answers none."),
+    _("rows"),
+    "int",
+    0,
+    100_000,
+)
+
+BEAMS = Setting("beams", _("Beams"), 4, _("How many versions are followed at a time. More is slower and usually better."), "", "int", 1, 8)
+N_BEST = Setting("n_best", _("Versions shown"), 1, _("The best so many versions; at most as many as there are beams."), "", "int", 1, 8)
+LENGTH_PENALTY = Setting(
+    "length_penalty",
+    _("Length penalty"),
+    1.0,
+    _("Above 1 favours longer answers, below 1 shorter ones. Needs two beams or more."),
+    least=0,
+    most=3,
+)
+MAX_TOKENS = Setting("max_tokens", _("Longest answer"), 128, _("The answer ends after this many tokens."), _("tokens"), "int", 1, 1024)
+MIN_TOKENS = Setting("min_tokens", _("Shortest answer"), 0, _("The answer has at least this many tokens."), _("tokens"), "int", 0, 512)
+NO_REPEAT = Setting(
+    "no_repeat_ngram", _("No repeated run of words"), 0, _("No run of so many tokens is said twice; 0 allows it."), "", "int", 0, 10
+)
+
+
+@dataclass
+class Text:
+    """One written version: its text, the mean probability of its tokens, how many tokens it has."""
+
+    text: str
+    score: float
+    tokens: int
+
+
+def fitted(model: Any, tokenizer: Any, settings: dict[str, Any]) -> None:
+    """Let the tokenizer know how much a text may have: the setting, within what the model allows."""
+    tokenizer.model_max_length = min(int(settings["window"]), texts.longest(model, tokenizer))
+
+
+def open_writer(folder: str, **options: Any) -> tuple[Any, Any]:
+    """(model, tokenizer) of an encoder-decoder or a decoder."""
+    config = folders.check_folder(folder)
+    kind = "AutoModelForSeq2SeqLM" if families.shape_of(config) == families.ENCODER_DECODER else "AutoModelForCausalLM"
+    tokenizer = folders.open_tokenizer(folder)
+    model = folders.open_model(folder, kind, **options).eval()
+    if model.config.is_encoder_decoder and model.config.decoder_start_token_id is None:
+        model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id
+    model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def is_pairs(model: Any) -> bool:
+    return bool(model.config.is_encoder_decoder)
+
+
+# --- examples -------------------------------------------------------------------------------------------------------------
+def paired(tokenizer: Any, sources: Sequence[str], targets: Sequence[str], target_window: int) -> list[Example]:
+    """Examples for an encoder-decoder."""
+    ids = tokenizer(list(sources), truncation=True, max_length=tokenizer.model_max_length, return_attention_mask=False)["input_ids"]
+    labels = tokenizer(text_target=list(targets), truncation=True, max_length=target_window, return_attention_mask=False)["input_ids"]
+    return [{"input_ids": i or [tokenizer.pad_token_id], "labels": t, "weight": len(t)} for i, t in zip(ids, labels, strict=True) if t]
+
+
+def prompt_ids(tokenizer: Any, prompt: str, most: int) -> tuple[list[int], bool]:
+    """(token row, whether it was cut) of what a decoder should answer. Of a long prompt the last part is kept.
+
+    A model that was trained to chat is asked in its own form; any other reads the prompt and a line break.
+    """
+    if getattr(tokenizer, "chat_template", None):
+        asked = [{"role": "user", "content": prompt}]
+        ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=True, return_dict=False)
+    else:
+        ids = tokenizer(prompt.rstrip() + "\n", add_special_tokens=False)["input_ids"]
+        ids = opening(tokenizer) + ids
+    return ids[-most:], len(ids) > most
+
+
+def opening(tokenizer: Any) -> list[int]:
+    """The tokens with which every row of a decoder begins: one at least, so that the first word can be learnt too."""
+    if tokenizer.bos_token_id is not None:
+        return [tokenizer.bos_token_id]
+    return [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+
+
+def prompted(tokenizer: Any, prompt: str, completion: str, target_window: int) -> Example:
+    """An example for a decoder: the prompt is read, the completion is learnt, and that it ends."""
+    ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    answer = tokenizer(completion, add_special_tokens=False)["input_ids"][: target_window - len(ending)] + ending
+    answer = answer[: tokenizer.model_max_length - 1]
+    ids, _cut = prompt_ids(tokenizer, prompt, tokenizer.model_max_length - len(answer))
+    return masked(ids + answer, len(ids))
+
+
+def masked(ids: list[int], read: int) -> Example:
+    """`ids`, of which the first `read` are not learnt. The very first token follows from nothing, so it never is."""
+    read = max(read, 1)
+    return {"input_ids": ids, "labels": [LEFT_OUT] * read + ids[read:], "weight": len(ids) - read}
+
+
+# --- answers --------------------------------------------------------------------------------------------------------------
+def written(
+    model: Any, tokenizer: Any, rows: Sequence[list[int]], *, most: int, forced: int | None = None, parameters: dict[str, Any] | None = None
+) -> list[list[Text]]:
+    """Versions of an answer to each token row, best first, by beam search (or the likeliest token each time)."""
+    import torch
+
+    chosen = {"beams": 1, "n_best": 1, "length_penalty": 1.0, "no_repeat_ngram": 0, "min_tokens": 0, **(parameters or {})}
+    beams, count = int(chosen["beams"]), min(int(chosen["n_best"]), int(chosen["beams"]))
+    options: dict[str, Any] = {
+        "max_new_tokens": most,
+        "min_new_tokens": min(int(chosen["min_tokens"]), most),
+        "num_beams": beams,
+        "num_return_sequences": count,
+        "do_sample": False,
+        "no_repeat_ngram_size": int(chosen["no_repeat_ngram"]),
+        "return_dict_in_generate": True,
+        "output_scores": True,
+        "max_length": None,
+        **({"length_penalty": float(chosen["length_penalty"]), "early_stopping": True} if beams > 1 else {}),
+        **({"forced_bos_token_id": forced} if forced is not None else {}),
+    }
+    found: list[list[Text]] = [[] for _row in rows]
+    for group in texts.alike([len(row) for row in rows], AT_ONCE):
+        x = _left_padded([rows[i] for i in group], tokenizer, model.device, on_left=not is_pairs(model))
+        with torch.inference_mode():
+            out = model.generate(**x, **options)
+            chances = model.compute_transition_scores(
+                out.sequences, out.scores, getattr(out, "beam_indices", None), normalize_logits=beams == 1
+            )
+        start = 1 if is_pairs(model) else x["input_ids"].shape[1]
+        for at, (ids, each) in enumerate(zip(out.sequences[:, start:].tolist(), chances.tolist(), strict=True)):
+            real = [(token, c) for token, c in zip(ids, each, strict=False) if token != tokenizer.pad_token_id and c > float("-inf")]
+            text = tokenizer.decode(ids, skip_special_tokens=True).strip()
+            mean = sum(c for _token, c in real) / max(len(real), 1)
+            found[group[at // count]].append(Text(text, round(min(1.0, 2.718281828459045**mean), 4), len(real)))
+    return found
+
+
+def _left_padded(rows: Sequence[list[int]], tokenizer: Any, device: Any, on_left: bool) -> dict[str, Any]:
+    import torch
+
+    longest, pad = max(map(len, rows)), tokenizer.pad_token_id or 0
+
+    def filled(row: list[int], value: int) -> list[int]:
+        gap = [value] * (longest - len(row))
+        return [*gap, *row] if on_left else [*row, *gap]
+
+    return {
+        "input_ids": torch.tensor([filled(row, pad) for row in rows], device=device),
+        "attention_mask": torch.tensor([filled([1] * len(row), 0) for row in rows], device=device),
+    }
+
+
+# --- the part of a task that they share -----------------------------------------------------------------------------------
+class Written(Task):
+    """A task whose answers are written: the loss is over tokens, and held-out rows are answered to be scored."""
+
+    picked_by = "loss"
+
+    def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
+        import torch
+
+        def loss(logits: Any, examples: list[Example]) -> Any:
+            smoothing = settings["label_smoothing"] if torch.is_grad_enabled() else 0.0
+            return torch.nn.functional.cross_entropy(logits.float(), targets_of(examples, logits.device), label_smoothing=smoothing)
+
+        return loss
+
+    def read(self, outputs: Any, examples: list[Example], criterion: Callable[[Any, list[Example]], Any]) -> list[Any]:
+        """(sum of the losses, tokens, tokens said right) of each example."""
+        import torch
+
+        targets = targets_of(examples, outputs.device)
+        losses = torch.nn.functional.cross_entropy(outputs.float(), targets, reduction="none")
+        right = outputs.argmax(-1) == targets
+        sizes = [e["weight"] for e in examples]
+        each = zip(losses.split(sizes), right.split(sizes), sizes, strict=True)
+        return [(float(part.sum()), size, int(hits.sum())) for part, hits, size in each]
+
+    def score(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
+        import math
+
+        tokens = max(sum(count for _loss, count, _right in found), 1)
+        loss = sum(loss for loss, _count, _right in found) / tokens
+        right = sum(hits for _loss, _count, hits in found)
+        return {"perplexity": math.exp(min(loss, 50.0)), "token_accuracy": right / tokens, "rows": len(examples)}, {}
+
+    def compares_untuned(self, model: Any) -> bool:
+        return True
+
+    def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
+        return *self.open_base(folder), ()
+
+    def open_base(self, folder: str) -> tuple[Any, Any]:
+        model, tokenizer = open_writer(folder)
+        tokenizer.model_max_length = texts.longest(model, tokenizer)
+        return model, tokenizer
+
+    def answer_untuned(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        return self.answer(model, tokenizer, labels, inputs, parameters)
+
+
+def targets_of(examples: Sequence[Example], device: Any) -> Any:
+    """The tokens to be learnt, of all examples in order."""
+    import torch
+
+    return torch.tensor([token for e in examples for token in e["labels"] if token != LEFT_OUT], device=device)
+
+
+def worst_first(samples: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """Up to 60 samples for the page, spread evenly from the worst to the best."""
+    ranked = sorted(samples, key=lambda sample: sample["scores"].get(metric, 0.0))
+    if len(ranked) <= SHOWN:
+        return ranked
+    return [ranked[round(at * (len(ranked) - 1) / (SHOWN - 1))] for at in range(SHOWN)]
+
+
+def answered(
+    ask: Callable[[list[dict[str, str]]], list[dict[str, Any]]], inputs: list[dict[str, str]]
+) -> Generator[tuple[int, int], None, list[dict[str, Any]]]:
+    """The answers to all `inputs`, some at a time; rows of like length go together. Yields (done, of how many)."""
+    order = sorted(range(len(inputs)), key=lambda i: sum(map(len, inputs[i].values())))
+    found: list[dict[str, Any]] = [{} for _row in inputs]
+    for start in range(0, len(order), AT_ONCE):
+        numbers = order[start : start + AT_ONCE]
+        for i, answer in zip(numbers, ask([inputs[i] for i in numbers]), strict=True):
+            found[i] = answer
+        yield min(start + AT_ONCE, len(order)), len(order)
+    return found

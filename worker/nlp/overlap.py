@@ -1,0 +1,84 @@
+"""How near an answer in words comes to the right one: ROUGE, BLEU, chrF, and SQuAD's exact match and F1. All from 0 to 1."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from worker.nlp.languages import UNSPACED, words
+
+ROUGE = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL"}
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = frozenset(string.punctuation + "，。、；：？！“”‘’（）《》〈〉【】『』「」﹃﹄〔〕…—～﹏￥·")
+UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
+
+
+class _Words:
+    """rouge-score's own tokenizer knows no Chinese; for English this one gives the same words."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words(text)
+
+
+@cache
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(list(ROUGE.values()), tokenizer=_Words())
+
+
+def rouge(answer: str, references: Sequence[str]) -> dict[str, float]:
+    """F-measures of ROUGE-1, -2 and -L (Lin 2004) against the reference that fits best by ROUGE-1."""
+    if not references:
+        return dict.fromkeys(ROUGE, 0.0)
+    best = _scorer().score_multi(list(references), answer)
+    return {name: float(best[key].fmeasure) for name, key in ROUGE.items()}
+
+
+def mean_of(scores: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each number over all rows."""
+    return {name: sum(each[name] for each in scores) / len(scores) for name in (scores[0] if scores else ())}
+
+
+def translation_metrics(answers: Sequence[str], references: Sequence[str], language: str) -> tuple[dict[str, float], dict[str, str]]:
+    """(BLEU and chrF of the whole, their sacrebleu signatures); Post 2018. BLEU's tokenizer follows the target language."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    tokenizer = {"zh": "zh", "ja": "char", "ko": "char", "th": "char"}.get(language, "13a")
+    known = {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF()}
+    if not answers:
+        return dict.fromkeys(known, 0.0), {}
+    metrics = {name: metric.corpus_score(list(answers), [list(references)]).score / 100 for name, metric in known.items()}
+    return metrics, {name: str(metric.get_signature()) for name, metric in known.items()}
+
+
+def sentence_chrf(answer: str, reference: str) -> float:
+    from sacrebleu.metrics import CHRF
+
+    return float(CHRF().sentence_score(answer, [reference]).score / 100)
+
+
+def _answer_words(text: str) -> list[str]:
+    """SQuAD's normalisation (Rajpurkar et al. 2016); in Chinese every character is a word, as CMRC 2018 counts."""
+    bare = ARTICLES.sub(" ", "".join(c for c in text.lower() if c not in PUNCTUATION))
+    return [part for word in bare.split() for part in (list(word) if UNSPACED_CHARACTER.search(word) else [word])]
+
+
+def span_scores(answer: str, references: Sequence[str]) -> dict[str, float]:
+    """Exact match and F1 against the best of several right answers; none at all means that there is no answer."""
+    said = _answer_words(answer)
+    best_f1 = best_match = 0.0
+    for reference in references or [""]:
+        right = _answer_words(reference)
+        if not said or not right:
+            match = f1 = float(said == right)
+        else:
+            match = float(said == right)
+            shared = sum((Counter(said) & Counter(right)).values())
+            f1 = 2 * shared / (len(said) + len(right))
+        best_match, best_f1 = max(best_match, match), max(best_f1, f1)
+    return {"exact_match": best_match, "f1": best_f1}

@@ -1,0 +1,392 @@
+"""Summarization: the sentences of a document that say most of it (extractive), or a few new ones (abstractive).
+
+Which of the two follows from the base model: an encoder chooses sentences, an encoder-decoder or a decoder writes.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from worker.nlp import Example, families, folders, language, overlap, texts
+from worker.nlp.language import Written
+from worker.nlp.languages import sentences, words
+from worker.nlp.recipe import FULL, LORA, QUICK, training
+from worker.nlp.translation import epochs_advice, language_problems
+from worker.spec import Field, Metric, Role, Setting
+from worker.spec import gettext_noop as _
+
+LONGEST_TEXT = 1_000_000  # characters
+MOST_CHOSEN = 10  # sentences
+WRITERS = (families.ENCODER_DECODER, families.DECODER)
+
+SENTENCES = Setting(
+    "sentences",
+    _("Sentences"),
+    0,
+    _("How many sentences are chosen; 0: as many as in the rows it learnt from. Only for models that choose."),
+    "",
+    "int",
+    0,
+    MOST_CHOSEN,
+    advanced=False,
+)
+MARGIN = Setting(
+    "variety",
+    _("Variety"),
+    0.3,
+    _("How much a sentence counts less because it repeats a chosen one. Only for models that choose."),
+    least=0,
+    most=1,
+)
+
+
+class Summarization(Written):
+    slug = "summarization"
+    aliases = ("summarize", "summary", "tldr", "extractive_summarization")
+    title = _("Summarization")
+    about = _("Say in a few sentences what a document says in many: chosen from it, or written anew.")
+    roles: tuple[Role, ...] = (
+        Role(
+            "document",
+            _("Document"),
+            is_key=True,
+            hints=("document", "article", "source", "dialogue", "abstract", "body", "content", "text", "context", "正文", "原文", "文章"),
+            help=_("The long text."),
+        ),
+        Role(
+            "summary",
+            _("Summary"),
+            hints=("summary", "highlights", "target", "tldr", "headline", "title", "abstract_short", "摘要", "标题", "总结"),
+            help=_("The short one."),
+        ),
+    )
+    inputs: tuple[Field, ...] = (Field("document", _("Document"), long=True, most_chars=200_000, hint=_("Paste the text to summarize")),)
+    parameters = (
+        SENTENCES,
+        MARGIN,
+        language.MAX_TOKENS,
+        language.MIN_TOKENS,
+        language.BEAMS,
+        language.LENGTH_PENALTY,
+        Setting(
+            "no_repeat_ngram", _("No repeated run of words"), 3, _("No run of so many tokens is said twice; 0 allows it."), "", "int", 0, 10
+        ),
+    )
+    settings: tuple[Setting, ...] = (
+        *training(window=512, learning_rate={"": 2e-4, "quick": 5e-4, "lora": 1e-3}, batch_rows=16),
+        replace(language.TARGET_WINDOW, shapes=WRITERS),
+        replace(language.SMOOTHING, shapes=WRITERS),
+        language.TRIED_ROWS,
+    )
+    methods = (FULL, QUICK, LORA)
+    shapes = (families.ENCODER, *WRITERS)
+    primary_metric = "rouge_l"
+    metrics: tuple[Metric, ...] = (
+        Metric("rouge_l", _("ROUGE-L"), _("Longest common run of words with the summary in the rows, in order.")),
+        Metric("rouge1", _("ROUGE-1"), _("Words shared with the summary in the rows.")),
+        Metric("rouge2", _("ROUGE-2"), _("Pairs of words shared with the summary in the rows.")),
+        language.PERPLEXITY,
+        language.TOKEN_ACCURACY,
+    )
+    answer_view = "summary"
+    example_file = "document,summary\nThe river rose by two metres on Monday. Three villages were cut off.,Flood cuts off three villages.\n"
+
+    # --- data ---
+    def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        document, summary = str(row.get("document") or "").strip(), str(row.get("summary") or "").strip()
+        if not document:
+            found.append(("document", _("The document is empty.")))
+        elif len(document) > LONGEST_TEXT:
+            found.append(("document", _("The document is longer than 1,000,000 characters.")))
+        if not summary:
+            found.append(("summary", _("The summary is empty.")))
+        elif len(summary) > LONGEST_TEXT:
+            found.append(("summary", _("The summary is longer than 1,000,000 characters.")))
+        return found
+
+    def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
+        return language_problems(rows, splits)
+
+    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
+        return epochs_advice(rows)
+
+    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
+        scores = []
+        for row in held_out.head(language.TRIED_ROWS.default).iter_rows(named=True):
+            lead = [row["document"][a:b] for a, b in sentences(row["document"])[:3]]
+            scores.append(overlap.rouge(" ".join(lead), [row["summary"]]))
+        return {"lead_3": overlap.mean_of(scores)} if scores else {}
+
+    # --- training ---
+    def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
+        """How many sentences a summary of these rows has: the median of the best choices, on the first 200 rows."""
+        few = rows.head(200)
+        counts = [len(_oracle([d[a:b] for a, b in sentences(d)][:60], s)) for d, s in few.select("document", "summary").iter_rows()]
+        return {"sentences": max(1, round(statistics.median(counts or [3])))}
+
+    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
+        if families.shape_of(folders.check_folder(base)) in WRITERS:
+            model, tokenizer = language.open_writer(base)
+        else:
+            model, tokenizer = _open_chooser(base, num_labels=1, ignore_mismatched_sizes=True), folders.open_tokenizer(base)
+        language.fitted(model, tokenizer, settings)
+        return model, tokenizer
+
+    def encode(
+        self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
+    ) -> list[Example]:
+        documents, summaries = rows["document"].to_list(), rows["summary"].to_list()
+        if _chooses(model):
+            return [e for at, pair in enumerate(zip(documents, summaries, strict=True)) for e in _choices(tokenizer, at, *pair)]
+        if language.is_pairs(model):
+            asked = [_prefix(model) + document for document in documents]
+            return language.paired(tokenizer, asked, summaries, settings["target_window"])
+        window = settings["target_window"]
+        return [
+            language.prompted(tokenizer, _prompt(_fitting(tokenizer, d, window)[0]), s, window)
+            for d, s in zip(documents, summaries, strict=True)
+        ]
+
+    def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
+        import torch
+
+        if "marks" not in train[0]:
+            return super().criterion(train, labels, settings)
+
+        def loss(outputs: Any, examples: list[Example]) -> Any:
+            scores = torch.cat([each[e["marks"], 0] for each, e in zip(outputs, examples, strict=True)]).float()
+            chosen = torch.tensor([float(c) for e in examples for c in e["chosen"]], device=scores.device)
+            return torch.nn.functional.binary_cross_entropy_with_logits(scores, chosen)
+
+        return loss
+
+    def read(self, outputs: Any, examples: list[Example], criterion: Callable[[Any, list[Example]], Any]) -> list[Any]:
+        if "marks" not in examples[0]:
+            return super().read(outputs, examples, criterion)
+        return [each[e["marks"], 0].float().sigmoid().cpu().tolist() for each, e in zip(outputs, examples, strict=True)]
+
+    def score(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
+        """For models that choose: how often the surest sentence of a window is one of the best choices. Others: see Written."""
+        if not examples or "marks" not in examples[0]:
+            return super().score(found, examples, labels)
+        hits = [float(e["chosen"][max(range(len(scores)), key=scores.__getitem__)]) for scores, e in zip(found, examples, strict=True)]
+        return {"rows": len({e["row"] for e in examples}), "top_sentence": sum(hits) / len(hits)}, {}
+
+    def trial(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], rows: Any, settings: dict[str, Any]
+    ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]] | None:
+        parameters = self.read_parameters({"beams": 1, "max_tokens": settings.get("target_window", language.MAX_TOKENS.default)})
+        return self._trial(model, tokenizer, rows.head(settings["tried_rows"]), parameters)
+
+    def _trial(
+        self, model: Any, tokenizer: Any, rows: Any, parameters: dict[str, Any]
+    ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]]:
+        documents, summaries = rows["document"].to_list(), rows["summary"].to_list()
+        inputs = [{"document": document} for document in documents]
+        found = yield from language.answered(lambda some: self.answer(model, tokenizer, (), some, parameters), inputs)
+        samples = [
+            {"inputs": {"document": d[:4_000]}, "reference": s[:4_000], "answer": a["text"], "scores": overlap.rouge(a["text"], [s])}
+            for d, s, a in zip(documents, summaries, found, strict=True)
+        ]
+        handy = sorted(samples, key=lambda sample: (not 300 <= len(sample["inputs"]["document"]) <= 2_000, -sample["scores"]["rouge_l"]))[
+            :3
+        ]
+        drawn = {
+            "samples": language.worst_first(samples, "rouge_l"),
+            "signatures": dict.fromkeys(overlap.ROUGE, "rouge-score F-measure, words in lower case, Chinese by character, no stemming"),
+            "tried": len(samples),
+            "examples": [{"document": each["inputs"]["document"], "summary": each["reference"]} for each in handy],
+        }
+        return overlap.mean_of([sample["scores"] for sample in samples]), drawn
+
+    def compares_untuned(self, model: Any) -> bool:
+        return not _chooses(model)
+
+    # --- answering ---
+    def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
+        if families.shape_of(folders.check_folder(folder)) in WRITERS:
+            return super().open(folder)
+        return _open_chooser(folder).eval(), folders.open_tokenizer(folder), ()
+
+    def open_base(self, folder: str) -> tuple[Any, Any]:
+        if families.shape_of(folders.check_folder(folder)) in WRITERS:
+            return super().open_base(folder)
+        model, tokenizer = folders.open_model(folder, "AutoModel").eval(), folders.open_tokenizer(folder)
+        tokenizer.model_max_length = texts.longest(model, tokenizer)
+        return model, tokenizer
+
+    def answer(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        documents = [row["document"] for row in inputs]
+        if _chooses(model):
+            return _chosen(model, tokenizer, documents, parameters)
+        most = int(parameters["max_tokens"])
+        if language.is_pairs(model):
+            asked = [_prefix(model) + document for document in documents]
+            rows = tokenizer(asked, truncation=True, max_length=tokenizer.model_max_length, return_attention_mask=False)["input_ids"]
+            whole = tokenizer(asked, return_attention_mask=False, verbose=False)["input_ids"]
+            cut = [len(a) > len(b) for a, b in zip(whole, rows, strict=True)]
+        else:
+            fitting = [_fitting(tokenizer, document, most) for document in documents]
+            rows = [language.prompt_ids(tokenizer, _prompt(text), tokenizer.model_max_length)[0] for text, _is_cut in fitting]
+            cut = [is_cut for _text, is_cut in fitting]
+        found = language.written(model, tokenizer, rows, most=most, parameters=parameters)
+        return [
+            {
+                "text": versions[0].text,
+                "sentences": [],
+                "ratio": round(len(versions[0].text) / max(len(document), 1), 4),
+                "tokens_in": len(row),
+                "tokens_out": versions[0].tokens,
+                "cut": is_cut,
+            }
+            for versions, document, row, is_cut in zip(found, documents, rows, cut, strict=True)
+        ]
+
+    def answer_untuned(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """An encoder chooses the sentences nearest to the whole and unlike each other (maximal marginal relevance,
+        Carbonell and Goldstein 1998)."""
+        if type(model).__name__.endswith(("ForConditionalGeneration", "LMHeadModel", "ForCausalLM", "MTModel")):
+            return self.answer(model, tokenizer, labels, inputs, parameters)
+        answers = []
+        for row in inputs:
+            document = row["document"]
+            bounds = sentences(document) or [(0, len(document))]
+            vectors, _cut = texts.means(model, tokenizer, [document[a:b] for a, b in bounds])
+            relevance = (vectors @ vectors.mean(0)).tolist()
+            picked = _varied(relevance, vectors @ vectors.T, int(parameters["sentences"]) or 3, float(parameters["variety"]))
+            answers.append(_summary(document, bounds, relevance, picked, 0))
+        return answers
+
+
+# --- choosing -------------------------------------------------------------------------------------------------------------
+def _open_chooser(folder: str, **options: Any) -> Any:
+    return folders.open_model(folder, "AutoModelForTokenClassification", **options)
+
+
+def _chooses(model: Any) -> bool:
+    return type(model).__name__.endswith("ForTokenClassification")
+
+
+def _bigrams(tokens: list[str]) -> Counter[tuple[str, ...]]:
+    """Words and pairs of neighbours, counted."""
+    return Counter(pairwise(tokens)) + Counter((token,) for token in tokens)
+
+
+def _oracle(parts: list[str], summary: str, most: int = 3) -> list[int]:
+    """The sentences that, taken one by one, add most to ROUGE-1 plus ROUGE-2 with the summary (Nallapati et al. 2017)."""
+    wanted = _bigrams(words(summary))
+    have = [_bigrams(words(part)) for part in parts]
+    chosen: list[int] = []
+    sofar: Counter[tuple[str, ...]] = Counter()
+    best = 0.0
+    while len(chosen) < min(most, len(parts)):
+        scored = []
+        for number, counts in enumerate(have):
+            if number not in chosen:
+                together = sofar + counts
+                scored.append((2 * sum((together & wanted).values()) / max(together.total() + wanted.total(), 1), -number))
+        top, number = max(scored)
+        if top <= best:
+            break
+        best, sofar = top, sofar + have[-number]
+        chosen.append(-number)
+    return sorted(chosen)
+
+
+def _laid(tokenizer: Any, parts: list[str]) -> list[dict[str, Any]]:
+    """Token rows that hold as many whole sentences as fit, each begun by a mark whose output is the sentence's score."""
+    mark = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
+    end = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+    most = tokenizer.model_max_length
+    windows: list[dict[str, Any]] = []
+    for number, ids in enumerate(tokenizer(parts, add_special_tokens=False, verbose=False)["input_ids"] if parts else []):
+        row = [*([mark] if mark is not None else []), *ids[: most - 2], *([end] if end is not None else [])] or [tokenizer.pad_token_id]
+        if not windows or len(windows[-1]["input_ids"]) + len(row) > most:
+            windows.append({"input_ids": [], "marks": [], "numbers": []})
+        last = windows[-1]
+        last["marks"].append(len(last["input_ids"]))
+        last["numbers"].append(number)
+        last["input_ids"] += row
+    return windows
+
+
+def _choices(tokenizer: Any, row: int, document: str, summary: str) -> list[Example]:
+    """Examples of a document: its windows, with 1 for each sentence that belongs to the best choice."""
+    parts = [document[a:b] for a, b in sentences(document)] or [document]
+    best = set(_oracle(parts, summary))
+    windows = _laid(tokenizer, parts)
+    return [{**w, "row": row, "chosen": [int(n in best) for n in w["numbers"]], "weight": len(w["marks"])} for w in windows]
+
+
+def _chosen(model: Any, tokenizer: Any, documents: list[str], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    import torch
+
+    facts = getattr(model.config, "tunebench", None) or {"sentences": 3}
+    bounds = [sentences(document) or [(0, len(document))] for document in documents]
+    windows = [{**w, "of": at} for at, each in enumerate(bounds) for w in _laid(tokenizer, [documents[at][a:b] for a, b in each])]
+    scores: list[list[float]] = [[0.0] * len(each) for each in bounds]
+    for group in texts.alike([len(w["input_ids"]) for w in windows]):
+        rows = [windows[i] for i in group]
+        with torch.inference_mode():
+            logits = model(**texts.padded([{"input_ids": w["input_ids"]} for w in rows], tokenizer, model.device)).logits[..., 0]
+        for w, each in zip(rows, logits.float().sigmoid().cpu(), strict=True):
+            for number, mark in zip(w["numbers"], w["marks"], strict=True):
+                scores[w["of"]][number] = float(each[mark])
+    answers = []
+    for at, document in enumerate(documents):
+        alike = _shared_words([document[a:b] for a, b in bounds[at]])
+        picked = _varied(scores[at], alike, int(parameters["sentences"]) or int(facts["sentences"]), float(parameters["variety"]))
+        answers.append(_summary(document, bounds[at], scores[at], picked, sum(len(w["input_ids"]) for w in windows if w["of"] == at)))
+    return answers
+
+
+def _shared_words(parts: list[str]) -> Callable[[int, int], float]:
+    """How much two sentences say the same: shared words by all of theirs."""
+    sets = [set(words(part)) for part in parts]
+    return lambda i, j: len(sets[i] & sets[j]) / max(len(sets[i] | sets[j]), 1)
+
+
+def _varied(scores: list[float], alike: Any, count: int, variety: float) -> list[int]:
+    """`count` numbers with high scores that are unlike each other, in the order of the document."""
+    likeness = alike if callable(alike) else lambda i, j: float(alike[i, j])
+    left, picked = list(range(len(scores))), list[int]()
+    while left and len(picked) < count:
+        best = max(left, key=lambda i: (1 - variety) * scores[i] - variety * max((likeness(i, j) for j in picked), default=0.0))
+        picked.append(best)
+        left.remove(best)
+    return sorted(picked)
+
+
+def _summary(document: str, bounds: list[tuple[int, int]], scores: list[float], picked: list[int], tokens: int) -> dict[str, Any]:
+    spans = [{"start": bounds[i][0], "end": bounds[i][1], "score": round(float(scores[i]), 4)} for i in picked]
+    text = " ".join(document[span["start"] : span["end"]] for span in spans)
+    ratio = round(len(text) / max(len(document), 1), 4)
+    return {"text": text, "sentences": spans, "ratio": ratio, "tokens_in": tokens, "tokens_out": 0, "cut": False}
+
+
+# --- writing --------------------------------------------------------------------------------------------------------------
+def _prefix(model: Any) -> str:
+    """What T5-likes were taught to expect."""
+    return "summarize: " if model.config.model_type in {"t5", "mt5", "umt5", "longt5", "switch_transformers"} else ""
+
+
+def _prompt(document: str) -> str:
+    """The question for a decoder; the document stands first, so that what is asked is read last."""
+    return f"{document}\n\nSummary:"
+
+
+def _fitting(tokenizer: Any, document: str, answer_tokens: int) -> tuple[str, bool]:
+    """(the beginning of `document` that leaves room for the answer, whether anything was cut)."""
+    room = max(16, tokenizer.model_max_length - min(answer_tokens, tokenizer.model_max_length // 2) - 24)
+    found = tokenizer(document, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    return (document, False) if len(found) <= room else (document[: found[room - 1][1]], True)

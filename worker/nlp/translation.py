@@ -1,0 +1,299 @@
+"""Translation: a text in one language, the same in another."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from worker.nlp import Example, families, language, overlap
+from worker.nlp.language import Written
+from worker.nlp.languages import NAMES, language_of, sentences
+from worker.nlp.recipe import FULL, LORA, training
+from worker.spec import Field, Metric, Role, Setting
+from worker.spec import gettext_noop as _
+
+FEWEST_ROWS = 10
+LONGEST_TEXT = 100_000  # characters
+AUTO = "auto"
+# How models of many languages call them. Others are found by their two letters.
+CODES = {
+    "ar": "arb_Arab", "de": "deu_Latn", "en": "eng_Latn", "es": "spa_Latn", "fr": "fra_Latn", "hi": "hin_Deva", "it": "ita_Latn",
+    "ja": "jpn_Jpan", "ko": "kor_Hang", "nl": "nld_Latn", "pl": "pol_Latn", "pt": "por_Latn", "ru": "rus_Cyrl", "sv": "swe_Latn",
+    "tr": "tur_Latn", "uk": "ukr_Cyrl", "vi": "vie_Latn", "zh": "zho_Hans",
+}  # fmt: skip
+SOURCE_HINTS = ("source", "src", "en", "english", "from", "original", "sentence_en", "text_en", "原文", "英文")
+TARGET_HINTS = ("target", "tgt", "translation", "zh", "chinese", "de", "fr", "es", "to", "german", "french", "译文", "中文", "翻译")
+
+
+class Translation(Written):
+    slug = "translation"
+    aliases = ("translate", "machine_translation")
+    title = _("Translation")
+    about = _("Turn texts of one language into another, learnt from pairs of texts that mean the same.")
+    roles: tuple[Role, ...] = (
+        Role("source", _("Source"), hints=SOURCE_HINTS, is_key=True, help=_("The text to translate.")),
+        Role("target", _("Translation"), hints=TARGET_HINTS, help=_("The same in the other language.")),
+    )
+    inputs: tuple[Field, ...] = (Field("source", _("Text"), long=True, most_chars=10_000, hint=_("Write what should be translated")),)
+    parameters = (
+        language.BEAMS,
+        language.N_BEST,
+        language.LENGTH_PENALTY,
+        language.MAX_TOKENS,
+        language.NO_REPEAT,
+        Setting(
+            "direction",
+            _("Direction"),
+            "forward",
+            _("Back: from the target language into the source language, if the model has learnt both."),
+            kind="choice",
+            choices=(("forward", _("As trained")), ("back", _("Back"))),
+        ),
+    )
+    settings: tuple[Setting, ...] = (
+        *training(window=128, learning_rate={"": 3e-4, "lora": 1e-3}, batch_rows=64),
+        language.TARGET_WINDOW,
+        Setting(
+            "source_lang",
+            _("Source language"),
+            AUTO,
+            _("Two letters, or the model's own code; auto reads it off the rows."),
+            kind="text",
+            most=20,
+        ),
+        Setting(
+            "target_lang",
+            _("Target language"),
+            AUTO,
+            _("Two letters, or the model's own code; auto reads it off the rows."),
+            kind="text",
+            most=20,
+        ),
+        Setting(
+            "both_ways",
+            _("Both directions"),
+            False,
+            _("Learns each pair both ways, so that the model can also translate back. Takes twice as long."),
+            kind="bool",
+        ),
+        language.SMOOTHING,
+        language.TRIED_ROWS,
+    )
+    methods = (FULL, LORA)
+    shapes = (families.ENCODER_DECODER, families.DECODER)
+    primary_metric = "bleu"
+    metrics: tuple[Metric, ...] = (
+        Metric("bleu", _("BLEU"), _("How many runs of one to four words stand in the reference too, by sacrebleu.")),
+        Metric("chrf", _("chrF"), _("The same for runs of letters: kinder to other forms of a word.")),
+        language.PERPLEXITY,
+        language.TOKEN_ACCURACY,
+    )
+    answer_view = "translation"
+    example_file = "source,target\nGood morning.,早上好。\nWhere is the station?,车站在哪里？\n"
+
+    # --- data ---
+    def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for role, name in (("source", _("The source")), ("target", _("The translation"))):
+            text = str(row.get(role) or "").strip()
+            if not text:
+                found.append((role, _("The source is empty.") if role == "source" else _("The translation is empty.")))
+            elif len(text) > LONGEST_TEXT:
+                found.append((role, f"{name} is longer than 100,000 characters."))
+        return found
+
+    def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
+        return language_problems(rows, splits)
+
+    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
+        return epochs_advice(rows)
+
+    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
+        sources, targets = held_out["source"].to_list(), held_out["target"].to_list()
+        return {"copy": overlap.translation_metrics(sources, targets, language_of(targets))[0]}
+
+    # --- training ---
+    def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
+        def named(setting: str, column: str) -> str:
+            given = str(settings[setting] or AUTO)
+            return language_of(rows[column].to_list()) if given == AUTO else given
+
+        return {
+            "source_lang": named("source_lang", "source"),
+            "target_lang": named("target_lang", "target"),
+            "both_ways": bool(settings["both_ways"]),
+        }
+
+    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
+        model, tokenizer = language.open_writer(base)
+        language.fitted(model, tokenizer, settings)
+        return model, tokenizer
+
+    def encode(
+        self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
+    ) -> list[Example]:
+        facts, sources, targets = model.config.tunebench, rows["source"].to_list(), rows["target"].to_list()
+        examples = _examples(model, tokenizer, sources, targets, facts, settings, back=False)
+        if learning and facts["both_ways"]:
+            examples += _examples(model, tokenizer, targets, sources, facts, settings, back=True)
+        return examples
+
+    def trial(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], rows: Any, settings: dict[str, Any]
+    ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]] | None:
+        return self._trial(model, tokenizer, rows.head(settings["tried_rows"]))
+
+    def _trial(self, model: Any, tokenizer: Any, rows: Any) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]]:
+        sources, targets = rows["source"].to_list(), rows["target"].to_list()
+        parameters = self.read_parameters({"beams": 1})
+        found = yield from language.answered(
+            lambda some: self.answer(model, tokenizer, (), some, parameters), [{"source": s} for s in sources]
+        )
+        said = [answer["text"] for answer in found]
+        metrics, signatures = overlap.translation_metrics(said, targets, model.config.tunebench["target_lang"])
+        samples = [
+            {"inputs": {"source": s}, "reference": t, "answer": a, "scores": {"chrf": overlap.sentence_chrf(a, t)}}
+            for s, t, a in zip(sources, targets, said, strict=True)
+        ]
+        handy = sorted(samples, key=lambda sample: (not 12 <= len(sample["inputs"]["source"]) <= 80, -sample["scores"]["chrf"]))[:3]
+        examples = [{"source": each["inputs"]["source"], "target": each["reference"]} for each in handy]
+        drawn = {"samples": language.worst_first(samples, "chrf"), "signatures": signatures, "tried": len(said), "examples": examples}
+        return metrics, drawn
+
+    # --- answering ---
+    def answer(
+        self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Sentence by sentence, so that a long text needs no long window; the versions of a single sentence are kept."""
+        facts = getattr(model.config, "tunebench", None) or {"source_lang": "", "target_lang": "", "both_ways": False}
+        back = parameters["direction"] == "back" and facts["both_ways"]
+        parts = [[row["source"][a:b] for a, b in sentences(row["source"])] or [row["source"]] for row in inputs]
+        rows, cut = _asked(model, tokenizer, [part for each in parts for part in each], facts, back)
+        most = min(int(parameters["max_tokens"]), _most_out(model))
+        versions = iter(
+            zip(
+                language.written(model, tokenizer, rows, most=most, forced=_forced(tokenizer, facts, back), parameters=parameters),
+                rows,
+                cut,
+                strict=True,
+            )
+        )
+        answers = []
+        for part in parts:
+            mine = [next(versions) for _each in part]
+            joint = "" if (facts["source_lang" if back else "target_lang"] or "")[:2] in {"zh", "ja", "th"} else " "
+            whole = joint.join(found[0].text for found, _row, _cut in mine)
+            best = mine[0][0] if len(mine) == 1 else []
+            score = min(found[0].score for found, _row, _cut in mine)
+            n_best = [{"text": v.text, "score": v.score} for v in best] or [{"text": whole, "score": score}]
+            answers.append(
+                {
+                    "text": whole,
+                    "n_best": n_best,
+                    "source_lang": facts["target_lang" if back else "source_lang"],
+                    "target_lang": facts["source_lang" if back else "target_lang"],
+                    "tokens_in": sum(len(row) for _found, row, _cut in mine),
+                    "tokens_out": sum(found[0].tokens for found, _row, _cut in mine),
+                    "cut": any(is_cut for _found, _row, is_cut in mine),
+                }
+            )
+        return answers
+
+
+def epochs_advice(rows: int) -> dict[str, tuple[Any, str]]:
+    """Few rows must be seen more often."""
+    if 0 < rows < 2000:
+        return {"epochs": (min(20, max(4, 6000 // rows)), f"There are only {rows:,} rows: the model must see them more often.")}
+    return {}
+
+
+def language_problems(rows: int, splits: dict[str, int], fewest: int = FEWEST_ROWS) -> list[dict[str, str]]:
+    """What is wrong with rows of texts as a whole."""
+    if rows < fewest:
+        there = {0: "There is no usable row.", 1: "There is only 1 usable row."}.get(rows, f"There are only {rows} usable rows.")
+        return [
+            {
+                "code": "too_few_rows",
+                "level": "error",
+                "message": f"{there} Add rows: at least {fewest} are needed, some thousands are better.",
+                "role": "",
+            }
+        ]
+    if splits and not splits.get("train"):
+        return [
+            {
+                "code": "no_train",
+                "level": "error",
+                "message": "No row is left for training. Give some rows the split “train”.",
+                "role": "split",
+            }
+        ]
+    if splits and not splits.get("validation") and not splits.get("test"):
+        text = "No row is held out to measure the model. Give some rows the split “validation”."
+        return [{"code": "no_held_out", "level": "error", "message": text, "role": "split"}]
+    return []
+
+
+# --- how a model is asked for a language ----------------------------------------------------------------------------------
+def _code(tokenizer: Any, name: str) -> str:
+    """What a model of many languages calls this one; empty when it names none."""
+    known = set(tokenizer.get_added_vocab())
+    wanted = (name, f"__{name}__", CODES.get(name, ""))
+    return next((w for w in wanted if w in known), next((k for k in sorted(known) if k.startswith(f"{name}_")), "")) if name else ""
+
+
+def _forced(tokenizer: Any, facts: dict[str, Any], back: bool) -> int | None:
+    """The token with which such a model begins its answer."""
+    code = _code(tokenizer, facts["source_lang" if back else "target_lang"])
+    return int(tokenizer.convert_tokens_to_ids(code)) if code else None
+
+
+def _prefix(model: Any, facts: dict[str, Any], back: bool) -> str:
+    """What is put before a source, where a model is told its direction in words."""
+    source, target = (NAMES.get(facts[key], facts[key]) for key in ("source_lang", "target_lang"))
+    source, target = (target, source) if back else (source, target)
+    if model.config.model_type in {"t5", "mt5", "umt5", "longt5", "switch_transformers"}:
+        return f"translate {source} to {target}: "
+    return f">>{facts['source_lang' if back else 'target_lang']}<< " if facts["both_ways"] else ""
+
+
+def _prompt(text: str, facts: dict[str, Any], back: bool) -> str:
+    """The question for a decoder."""
+    target = facts["source_lang" if back else "target_lang"]
+    return f"Translate into {NAMES.get(target, target or 'the other language')}:\n{text}"
+
+
+def _turned(tokenizer: Any, facts: dict[str, Any], back: bool) -> None:
+    """Set the languages of a tokenizer that knows them."""
+    source, target = (_code(tokenizer, facts[key]) for key in ("source_lang", "target_lang"))
+    if source and target and hasattr(tokenizer, "src_lang"):
+        tokenizer.src_lang, tokenizer.tgt_lang = (target, source) if back else (source, target)
+
+
+def _examples(
+    model: Any, tokenizer: Any, sources: list[str], targets: list[str], facts: dict[str, Any], settings: dict[str, Any], back: bool
+) -> list[Example]:
+    if not language.is_pairs(model):
+        pairs = zip(sources, targets, strict=True)
+        return [language.prompted(tokenizer, _prompt(s, facts, back), t, settings["target_window"]) for s, t in pairs]
+    _turned(tokenizer, facts, back)
+    before = "" if _code(tokenizer, facts["target_lang"]) else _prefix(model, facts, back)
+    return language.paired(tokenizer, [before + s for s in sources], targets, settings["target_window"])
+
+
+def _asked(model: Any, tokenizer: Any, sources: list[str], facts: dict[str, Any], back: bool) -> tuple[list[list[int]], list[bool]]:
+    """(token rows, which were cut)."""
+    most = tokenizer.model_max_length
+    if not language.is_pairs(model):
+        found = [language.prompt_ids(tokenizer, _prompt(s, facts, back), max(8, most - 8)) for s in sources]
+        return [ids for ids, _is_cut in found], [is_cut for _ids, is_cut in found]
+    _turned(tokenizer, facts, back)
+    before = "" if _code(tokenizer, facts["target_lang"]) else _prefix(model, facts, back)
+    asked = [before + s for s in sources]
+    whole = tokenizer(asked, return_attention_mask=False, verbose=False)["input_ids"]
+    rows = tokenizer(asked, truncation=True, max_length=most, return_attention_mask=False)["input_ids"]
+    return [row or [tokenizer.pad_token_id] for row in rows], [len(a) > len(b) for a, b in zip(whole, rows, strict=True)]
+
+
+def _most_out(model: Any) -> int:
+    return int(getattr(model.config, "max_position_embeddings", None) or 1024) - 1
