@@ -220,7 +220,7 @@ class Relay:
             self.serving.be_patient(STALL_S + PATIENCE_PER_LOAD * message.get("expected_s", 0))
         if kind in ("answer", "failed"):
             self.settle(identifier, message)
-        else:
+        elif kind != "alive":
             announce(f"prediction:{identifier}", {name: value for name, value in message.items() if name != "id"}, STREAM_LIFE_S)
 
     def settle(self, identifier: str, message: dict[str, Any]) -> None:

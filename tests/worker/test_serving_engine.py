@@ -79,7 +79,7 @@ def test_a_head_without_a_pooler_and_two_texts_work_too():
 )
 def test_a_model_that_is_asked_twice_moves_to_the_engine_that_was_wished_for(opened, folder, wish, names, logged):
     texts = ["it works well", "never again " * 20, "good"]
-    pool, warm = opened(folder, wish)
+    _pool, warm = opened(folder, wish)
     assert warm.engine in names
     slow = Pool(10**9, engine="torch").get(Key(folder, "classification", False))
     for one, other in zip(asked(warm, texts), asked(slow, texts), strict=True):

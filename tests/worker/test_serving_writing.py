@@ -132,7 +132,17 @@ def test_who_asks_for_the_whole_gets_it_and_the_relay_hears_that_it_goes_on(desk
     desk.hear(written(words=60, pause_ms=5, stream=False))
     answer = until(lambda: messages(desk, "1", "answer"))[0]
     assert answer["answer"]["text"].count("one") == 20
-    assert 2 <= len(messages(desk, "1", "piece")) <= 10
+    assert 2 <= len(messages(desk, "1", "alive")) <= 10 and not messages(desk, "1", "piece")
+
+
+def test_a_list_is_written_a_few_at_a_time_and_answered_in_its_order(desk, written):
+    rows = [{"prompt": f"number {n}"} for n in range(20)]
+    desk.hear(written("list", words=4, pause_ms=5) | {"inputs": rows})
+    desk.hear(written("single", words=4, pause_ms=5))
+    until(lambda: messages(desk, "list", "answer"))
+    assert [m["id"] for _at, m in desk.said if m["type"] == "answer"] == ["single", "list"]
+    assert [answer["text"] for answer in messages(desk, "list", "answer")[0]["answer"]] == [f"number {n} number {n}" for n in range(20)]
+    assert not messages(desk, "list", "piece")
 
 
 def test_an_answer_that_breaks_off_costs_its_neighbours_nothing(desk, written, folder):

@@ -98,7 +98,7 @@ class Prediction(TeamScoped):
             raise SpecError("untuned", _("The base of this model is not there, so it cannot be asked."))
         inputs = checked(model.task, inputs)
         parameters = checked_parameters(model.task, parameters or {})
-        streamed = stream and TASKS[model.task].streams and isinstance(inputs, dict) and not untuned
+        streamed = stream and TASKS[model.task].streams and isinstance(inputs, dict)
         if not Worker.listening().filter(kind="serve").exists():
             raise Unserved(_("No serve worker is running. Start one: make up starts all workers; alone it is python -m worker.relay."))
         try:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 ROUND = 32  # texts in one round; a newcomer waits for one round at most
 SHARE = 8  # texts of one question in a round, so that a long list does not hold up the others
 SIDE_BY_SIDE = 8  # answers that are written at the same time; the next ones wait
+OF_ONE = 4  # of them at most for the same question
 
 
 class Desk:
@@ -71,14 +72,13 @@ class Desk:
         with self.changed:
             self.changed.wait_for(lambda: self.writing or self.is_closed or any(q.has_more for q in self.waiting.values()))
             rows: list[Row] = []
-            room = SIDE_BY_SIDE - len(self.writing)
             for question in list(self.waiting.values()):
-                if question.is_written and question.has_more:
-                    room -= 1
-                    if room < 0:
-                        continue
+                room = min(SHARE, ROUND - len(rows))
+                if question.is_written:
+                    begun = [row.question for row in rows if row.question.is_written] + [writing.row.question for writing in self.writing]
+                    room = min(SIDE_BY_SIDE - len(begun), OF_ONE - sum(each is question for each in begun))
                 start = question.asked_rows
-                question.asked_rows = min(start + SHARE, start + ROUND - len(rows), len(question.inputs))
+                question.asked_rows = min(start + max(0, room), len(question.inputs))
                 rows += [Row(question, number) for number in range(start, question.asked_rows)]
             return rows
 
@@ -146,7 +146,7 @@ class Desk:
         for writing in self.writing[:]:
             if self.is_wanted(writing.row):
                 self.step(writing)
-            if not self.is_wanted(writing.row):
+            if writing.answer is not None or not self.is_wanted(writing.row):
                 writing.close()
                 self.writing.remove(writing)
 
@@ -162,8 +162,8 @@ class Desk:
             log.exception("an answer broke off")
             self.fail_to_read(row)
         else:
-            if piece := writing.piece(time.monotonic()):
-                self.say(piece)
+            if news := writing.news(time.monotonic()):
+                self.say(news)
             if writing.answer is not None:
                 self.keep(row, writing.answer, writing.engine)
 

@@ -49,7 +49,8 @@ class Question:
         if not rows:
             raise Unusable("There is no text to answer.")
         parameters = TASKS[key.task].read_parameters(line.get("parameters") or {})
-        return cls(str(line["id"]), key, rows, parameters, tuple(line.get("labels") or ()), many, bool(line.get("stream")))
+        labels, wants_pieces = tuple(line.get("labels") or ()), bool(line.get("stream")) and not many
+        return cls(str(line["id"]), key, rows, parameters, labels, many, wants_pieces)
 
     @property
     def has_more(self) -> bool:
@@ -58,7 +59,7 @@ class Question:
     @property
     def is_written(self) -> bool:
         """Whether its answer is made piece by piece, with other work in between, whoever wants to see the pieces."""
-        return TASKS[self.key.task].streams and not self.many and not self.key.untuned
+        return TASKS[self.key.task].streams
 
     @property
     def is_answered(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from worker.serving.questions import Row
 
 PIECE_S = 0.03  # pieces go out so often at most; what comes in between is gathered
-ALIVE_S = 5.0  # the same where nobody watches: the relay hears that the answer goes on
+ALIVE_S = 5.0  # where nobody watches, the relay hears so often that the answer goes on
 
 
 class Writing:
@@ -28,14 +28,18 @@ class Writing:
         else:
             self.gathered = {name: self.gathered[name] + part if name in self.gathered else part for name, part in piece.items()}
 
-    def piece(self, clock: float) -> dict[str, Any] | None:
-        """What was gathered, when it is time to send it. `seq` tells a reader which pieces it has seen."""
+    def news(self, clock: float) -> dict[str, Any] | None:
+        """What was gathered, when it is time to tell. `seq` says to a reader which pieces it has seen."""
+        question = self.row.question
+        if not question.wants_pieces:
+            self.gathered = {}
+            is_due = clock >= self.due
+            self.due = clock + ALIVE_S if is_due else self.due
+            return {"id": question.id, "type": "alive"} if is_due else None
         if not self.gathered.get("text") or (clock < self.due and self.answer is None):
             return None
-        question = self.row.question
         piece = {"id": question.id, "type": "piece", "seq": self.sent, **self.gathered}
-        self.gathered, self.sent = {}, self.sent + 1
-        self.due = clock + (PIECE_S if question.wants_pieces else ALIVE_S)
+        self.gathered, self.sent, self.due = {}, self.sent + 1, clock + PIECE_S
         return piece
 
     def close(self) -> None:
