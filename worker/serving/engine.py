@@ -26,7 +26,7 @@ from worker.nlp import Answer, Task, folders
 log = logging.getLogger(__name__)
 CONVERTERS = {"bert": "BertLoader", "distilbert": "DistilBertLoader", "roberta": "RobertaLoader", "xlm-roberta": "RobertaLoader"}
 NAMES = {"fp32": "ctranslate2", "int8": "ctranslate2 int8"}
-CHECKS = 40  # texts on which both must agree
+CHECKS = 50  # texts on which both must agree
 LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89)  # of a check, in words
 NEAR = {"fp32": 0.002, "int8": 0.1}  # so far apart may two probabilities be
 SAME = {"fp32": 1.0, "int8": 0.98}  # so many of the answers must be the same where this way was asked for by name
