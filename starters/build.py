@@ -31,6 +31,7 @@ import polars as pl  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from webapp.catalog.unpacking import unpack  # noqa: E402
 from worker.nlp import TASKS  # noqa: E402
 from worker.spec import RunSpec  # noqa: E402
 
@@ -230,7 +231,8 @@ STARTERS = (
         "GoEmotions in three classes (Demszky et al. 2020, Apache-2.0), comments from Reddit",
         goemotions,
         minilm,
-        {"epochs": 3, "learning_rate": 1e-4, "batch_rows": 32},
+        {"epochs": 2, "learning_rate": 5e-4, "batch_rows": 32},
+        method="quick",
         rank=24,
         limits="It knows short, informal English. Irony and long reviews are hard for it.",
     ),
@@ -345,18 +347,6 @@ def difference(base: dict[str, Any], tuned: dict[str, Any], rank: int) -> dict[s
     return found
 
 
-def put_together(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """The tuned weights again; webapp/catalog/starters.py does the same with numpy."""
-    tuned = {name: tensor.clone().float() for name, tensor in base.items()}
-    for name, tensor in change.items():
-        if name.endswith(".up"):
-            bare = name.removesuffix(".up")
-            tuned[bare] += tensor.float() @ change[f"{bare}.down"].float()
-        elif not name.endswith(".down"):
-            tuned[name] = tensor.float()
-    return {name: tensor.half() for name, tensor in tuned.items()}
-
-
 def prefixed(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
     """The base's tensors under the names that they have in the tuned model ("bert." before them)."""
     if set(base) & set(tuned):
@@ -401,31 +391,23 @@ def build(starter: Starter, data: Path, work: Path, threads: int) -> None:
     base, tuned, rows, last = train(starter, data, work, threads)
     assert last["kind"] == "done", last
     about = json.loads((tuned / "tunebench.json").read_text("utf-8"))
-    place = HERE / starter.name
-    draft = work / "starter"
-    shutil.rmtree(draft, ignore_errors=True)
+    place, draft, whole = HERE / starter.name, work / "starter", work / "whole"  # as it is kept, and as it will be unpacked
+    for folder in (draft, whole):
+        shutil.rmtree(folder, ignore_errors=True)
     draft.mkdir()
-    whole = work / "whole"  # as it will be unpacked
-    shutil.rmtree(whole, ignore_errors=True)
-    shutil.copytree(tuned, whole, ignore=shutil.ignore_patterns("manifest.json"))
     weights = load_file(tuned / "model.safetensors")
-    if starter.rank:
-        before = prefixed(load_file(base / "model.safetensors"), weights)
-        change = difference(before, weights, starter.rank)
-        save_file(change, draft / "delta.safetensors", metadata={"format": "pt"})
-        save_file(
-            {n: t for n, t in put_together(before, change).items() if n in weights}, whole / "model.safetensors", metadata={"format": "pt"}
-        )
-    else:
-        save_file({name: tensor.half() for name, tensor in weights.items()}, draft / "model.safetensors", metadata={"format": "pt"})
-        shutil.copy(draft / "model.safetensors", whole / "model.safetensors")
-        for file in tuned.glob("*token*.json"):
-            shutil.copy(file, draft)
-        if (tuned / "generation_config.json").exists():
-            shutil.copy(tuned / "generation_config.json", draft)
+    (draft / "tunebench.json").write_text(json.dumps(about))
     shutil.copy(tuned / "config.json", draft)
     if starter.rank:
+        before = prefixed(load_file(base / "model.safetensors"), weights)
+        save_file(difference(before, weights, starter.rank), draft / "delta.safetensors", metadata={"format": "pt"})
         (draft / "window.json").write_text(json.dumps({"model_max_length": about["window"]}))
+        unpack(draft, base, whole)
+    else:
+        save_file({name: tensor.half() for name, tensor in weights.items()}, draft / "model.safetensors", metadata={"format": "pt"})
+        for file in (*tuned.glob("*token*.json"), *tuned.glob("generation_config.json")):
+            shutil.copy(file, draft)
+        shutil.copytree(draft, whole)
     metrics, evaluation = scored(starter, whole, rows, about["settings"])
     about |= {
         "title": starter.title,

@@ -149,6 +149,16 @@ class Metric(NamedTuple):
     unit: str = "share"  # share | number
     less_is_better: bool = False
 
+    def shown(self, value: float) -> str:
+        """As people read it: 75.3 for a share of 0.753, a number as it is."""
+        if self.unit == "share":
+            return f"{100 * value:.1f}"
+        return f"{value:,.{2 if abs(value) < 10 else 1}f}"
+
+    def ahead(self, value: float, other: float) -> float:
+        """By how much `value` is better than `other`; below zero where it is worse."""
+        return other - value if self.less_is_better else value - other
+
 
 @dataclass(frozen=True)
 class RunSpec:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worker.nlp.families import shape_of
+
 HEADER_LIMIT = 25 * 1024**2  # bytes of a safetensors header
 CONFIG_LIMIT = 4 * 1024**2  # bytes of a config.json (a thousand labels take 40 kB)
 DTYPE_BYTES = {
@@ -30,6 +32,7 @@ class Weights:
     family: str  # config.model_type
     parameters: int
     bytes: int  # of all safetensors files
+    shape: str  # worker.nlp.families
 
 
 def look(folder: Path) -> Weights:
@@ -48,7 +51,7 @@ def look(folder: Path) -> Weights:
     parameters = sum(count for count, _ in sizes)
     data = sum(size for _, size in sizes)
     check_proportions(config, data)
-    return Weights(str(config.get("model_type", "")), parameters, data)
+    return Weights(str(config.get("model_type", "")), parameters, data, shape_of(config))
 
 
 def read_config(path: Path) -> dict[str, Any]:

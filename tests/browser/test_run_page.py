@@ -3,6 +3,7 @@
 import csv
 import statistics
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.urls import reverse
@@ -10,6 +11,8 @@ from django.urls import reverse
 from tests.browser.chromium import chromium
 from tests.browser.stage import Stage, points
 from tests.runs import made
+from tests.runs.toy import EVALUATION, METRICS, Toy
+from worker.nlp import TASKS
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db]
 
@@ -270,7 +273,7 @@ def test_the_curve_has_a_summary_in_words(stage, follow, running):
     assert "from 2.00 to 0.500 in 100 steps" in words
     assert "Validation loss is 0.600" in words
     assert tab.locator("metric-chart").first.inner_text().startswith("Macro-F1")
-    assert "0.500" in tab.locator("metric-chart [data-value]").first.inner_text()
+    assert "50.0" in tab.locator("metric-chart [data-value]").first.inner_text()
 
 
 def test_log_lines_enter_as_text_and_can_be_filtered(stage, follow, running):
@@ -378,3 +381,54 @@ def test_switching_the_recipe_changes_only_what_nobody_touched(stage, signed_in,
     tab.get_by_text("Full", exact=True).click()
     assert rate.input_value() == full
     tab.context.close()
+
+
+def test_another_base_brings_its_settings_and_keeps_what_was_touched(stage, signed_in, alice, team, browser, monkeypatch):
+    monkeypatch.setitem(TASKS, "toy", Toy())
+    made.version(team, task="toy", labels=[], baselines={})
+    made.base(name="writer", shape="encoder-decoder", parameters=1_000_000)
+    talker = made.base(name="talker", source="talker", shape="decoder")
+    client = signed_in(alice)
+    stage.pages["/runs/new/"] = (client.get("/runs/new/").content, "")
+    tab = browser.new_context(base_url=stage.base).new_page()
+    tab.goto("/runs/new/")
+    assert tab.locator("[name=target_lang]").count() == 1
+    tab.locator("[name=epochs]").fill("7")
+    stage.pages["/runs/new/"] = (client.get(f"/runs/new/?base={talker.pk}&epochs=7").content, "")
+    tab.get_by_label("From what base model").select_option(str(talker.pk))
+    tab.locator("[name=packing]").wait_for(state="attached")
+    assert tab.locator("[name=target_lang]").count() == 0 and tab.locator("[name=epochs]").input_value() == "7"
+    query = parse_qs(urlsplit(tab.url).query)
+    assert (query["base"], query["epochs"], query["method"]) == ([str(talker.pk)], ["7"], ["full"])
+    tab.get_by_text("LoRA", exact=True).click()
+    tab.get_by_text("Advanced").click()
+    assert tab.locator("[name=rank]").is_visible()
+    tab.context.close()
+
+
+def test_samples_are_read_worst_first_or_best_first(follow, team, alice, monkeypatch):
+    monkeypatch.setitem(TASKS, "toy", Toy())
+    run = made.done(team, alice, version=made.version(team, task="toy", labels=[], baselines={}))
+    run.task, run.metrics, run.evaluation = "toy", METRICS, EVALUATION
+    run.save()
+    tab = follow(run)
+    tab.get_by_role("tab", name="Evaluation").click()
+    rows = tab.locator("sample-list li")
+    assert "12.5" in rows.first.inner_text() and "soll" in rows.first.inner_text()
+    tab.get_by_role("button", name="Best first").click()
+    assert "100.0" in rows.first.inner_text()
+    assert not tab.errors
+
+
+def test_a_metric_that_is_measured_only_at_the_end_has_no_empty_chart(stage, follow, team, alice, monkeypatch):
+    monkeypatch.setitem(TASKS, "toy", Toy())
+    version = made.version(team, task="toy", labels=[], baselines={})
+    tab = follow(made.run(team, alice, version=version, task="toy", state="running", step=1, steps=100))
+    frame = points(1, 40)
+    for step, value in ((10, 40.0), (20, 30.0), (30, 35.0)):
+        frame["points"].append({"step": step, "epoch": 1, "time": 1.0, "values": {"eval_loss": 1.0, "eval_perplexity": value}})
+    frame["points"].sort(key=lambda point: point["step"])
+    stage.say(frame)
+    tab.get_by_text("best 30.0 at step 20").wait_for()
+    assert tab.locator("metric-chart [data-value]").first.inner_text() == "35.0"
+    assert tab.locator("metric-chart:visible").count() == 1

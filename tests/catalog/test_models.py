@@ -31,6 +31,7 @@ def test_the_starter_is_there_once_however_often_it_is_registered(starter):
     ModelVersion.register_starters()
     assert ModelVersion.objects.filter(kind="starter").count() == 1
     assert (starter.name, starter.licence, starter.family, starter.team) == ("all-MiniLM-L6-v2", "apache-2.0", "bert", None)
+    assert (starter.shape, starter.task, starter.facts()["learns"][0]) == ("encoder", "", "classification")
     assert starter.parameters == 22_713_728 and starter.path.is_dir() and not starter.is_answering
 
 

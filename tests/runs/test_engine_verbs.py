@@ -25,7 +25,7 @@ def test_a_submitted_run_waits_with_all_settings_filled_in(submit):
 def test_what_nobody_chose_is_set_as_the_rows_ask_for(submit, version):
     assert submit().settings["epochs"] == 20, "there are only 100 rows"
     assert submit(settings={"epochs": 2}).settings["epochs"] == 2, "what somebody chose stands"
-    version.labels = [{"name": "bad", "rows": 9900}, {"name": "good", "rows": 100}]
+    version.rows, version.labels = 10_000, [{"name": "bad", "rows": 9900}, {"name": "good", "rows": 100}]
     version.save()
     found = submit().settings
     assert (found["class_weights"], found["epochs"]) == ("balanced", 3)

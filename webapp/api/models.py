@@ -51,8 +51,8 @@ def models(
     found = ModelVersion.objects.visible_to(request.actor).present().listed()
     if trainable is not None:
         found = found.filter(is_trainable=trainable, state=ModelVersion.State.READY)
-    if task and not trainable:  # a base may be trained for any task
-        found = found.filter(task=task)
+    if task:  # a base may be trained for any task that its shape can learn
+        found = found.trainable(task) if trainable else found.filter(task=task)
     return page(found, after, limit, ModelVersion.facts)
 
 

@@ -77,7 +77,7 @@ def start(request: HttpRequest, payload: NewRun, idempotency_key: str | None = H
     version: DatasetVersion = find(actor, DatasetVersion, payload.version, WRITE)
     if payload.task and payload.task != version.task:
         raise SpecError("task", _("This version is for the task “%s”.") % version.task)
-    starters = ModelVersion.objects.trainable(version.task).filter(kind=ModelVersion.Kind.STARTER, task="").order_by("pk")
+    starters = ModelVersion.objects.trainable(version.task).filter(kind=ModelVersion.Kind.STARTER).best_first(version.task)
     base = find(actor, ModelVersion, payload.base_model) if payload.base_model else starters.first()
     if base is None:
         raise SpecError("base_model", _("Name a base model; there is none to begin with."))

@@ -12,16 +12,17 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from webapp import queue
-from webapp.catalog.starters import STARTERS
+from webapp.catalog.starters import starters
 from webapp.ids import uuid7
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import Team, TeamQuerySet, User
 from webapp.work.models import WorkItem
+from worker.nlp import TASKS, families
 from worker.spec import SpecError
 from worker.weights import Unusable, Weights, look
 
@@ -43,7 +44,22 @@ class ModelQuerySet(TeamQuerySet):
         return self.filter(deleted_at=None)
 
     def trainable(self, task: str | None = None) -> ModelQuerySet:
-        return self.present().filter(is_trainable=True, state=ModelVersion.State.READY)
+        """Those that a run may start from; with a task, those whose shape it can be learnt by."""
+        found = self.present().filter(is_trainable=True, state=ModelVersion.State.READY)
+        return found.filter(shape__in=TASKS[task].shapes if task in TASKS else ()) if task else found
+
+    def best_first(self, task: str) -> ModelQuerySet:
+        """As a run for `task` should choose: the starter that does this task already, the plain starters, other starters, the
+        team's own bases, what runs made. Where answers are labels a plain one comes first: a head is learnt anew anyway."""
+        starter, plain = Q(kind=ModelVersion.Kind.STARTER), Q(task="")
+        rank = Case(
+            When(starter & Q(task=task, labels=[]), then=Value(0)),
+            When(starter & plain, then=Value(1)),
+            When(starter, then=Value(2)),
+            When(kind=ModelVersion.Kind.RUN, then=Value(4)),
+            default=Value(3),
+        )
+        return self.order_by(rank, F("team").asc(nulls_first=True), "parameters", "name")
 
     def answering(self, task: str | None = None) -> ModelQuerySet:
         """Those that can be asked something."""
@@ -84,6 +100,7 @@ class ModelVersion(models.Model):
     is_trainable = models.BooleanField(default=True)
     parent = models.ForeignKey("self", models.SET_NULL, null=True, related_name="children")
     family = models.CharField(max_length=60, blank=True)  # config.model_type
+    shape = models.CharField(max_length=20, default=families.ENCODER)  # one of worker.nlp.families.SHAPES
     parameters = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     licence = models.CharField(max_length=80, blank=True)
@@ -104,15 +121,27 @@ class ModelVersion(models.Model):
     @classmethod
     def register_starters(cls) -> None:
         """The models that come with the installation, for every team. Any number may call this at once."""
-        for starter in STARTERS:
-            if folder := starter.folder():
-                try:
-                    facts = fields_of(look(folder))
-                except Unusable as refusal:
-                    log.warning("the starter %s is left out: %s", starter.name, refusal)
-                    continue
-                facts |= {"folder": str(folder), "name": starter.name, "licence": starter.licence, "languages": list(starter.languages)}
-                cls.objects.update_or_create(kind=cls.Kind.STARTER, source=starter.source, defaults=facts)
+        there: dict[str, ModelVersion] = {}
+        for starter in starters():
+            try:
+                facts = fields_of(look(starter.folder))
+            except Unusable as refusal:
+                log.warning("the starter %s is left out: %s", starter.name, refusal)
+                continue
+            facts |= {
+                "folder": below_files(starter.folder),
+                "name": starter.name[:200],
+                "licence": starter.licence[:80],
+                "languages": list(starter.languages),
+                "task": starter.task,
+                "labels": list(starter.labels),
+                "metrics": starter.metrics,
+                "parent": there.get(starter.base),
+                "deleted_at": None,
+            }
+            there[starter.source] = cls.objects.update_or_create(kind=cls.Kind.STARTER, source=starter.source, defaults=facts)[0]
+        gone = cls.objects.present().filter(kind=cls.Kind.STARTER, source__startswith="starters/").exclude(source__in=there)
+        gone.update(deleted_at=now())  # of a version before this one; what was made of them stays
 
     @classmethod
     def trained(
@@ -129,9 +158,7 @@ class ModelVersion(models.Model):
         manifest_sha256: str,
     ) -> ModelVersion:
         """What a run made, in `folder`. A second call for the same folder gives the same model."""
-        place = Path(folder)
-        place = place.relative_to(settings.FILES) if place.is_relative_to(settings.FILES) else place
-        facts = fields_of(look(Path(settings.FILES) / place)) | {
+        facts = fields_of(look(Path(settings.FILES) / folder)) | {
             "created_by": created_by,
             "name": name[:200],
             "task": task,
@@ -143,7 +170,7 @@ class ModelVersion(models.Model):
             "languages": parent.languages,
             "manifest_sha256": manifest_sha256,
         }
-        return cls.objects.get_or_create(team=team, kind=cls.Kind.RUN, folder=str(place), defaults=facts)[0]
+        return cls.objects.get_or_create(team=team, kind=cls.Kind.RUN, folder=below_files(Path(folder)), defaults=facts)[0]
 
     @classmethod
     def add_folder(cls, actor: Actor, path: str) -> ModelVersion:
@@ -251,6 +278,12 @@ class ModelVersion(models.Model):
         """How much of it has been fetched."""
         return round(100 * self.progress["done"] / self.progress["total"]) if self.progress.get("total") else 0
 
+    @property
+    def learns(self) -> list[str]:
+        """The tasks that it can be trained for."""
+        is_base = self.is_trainable and self.state == self.State.READY
+        return [slug for slug, task in TASKS.items() if is_base and self.shape in task.shapes]
+
     def facts(self) -> dict[str, Any]:
         """What the API and the pages say about a model."""
         return {
@@ -268,6 +301,8 @@ class ModelVersion(models.Model):
             "base": {"id": str(self.parent.pk), "name": self.parent.name} if self.parent else None,
             "metrics": self.metrics,
             "family": self.family,
+            "shape": self.shape,
+            "learns": self.learns,
             "parameters": self.parameters,
             "bytes": self.bytes,
             "licence": self.licence,
@@ -278,7 +313,12 @@ class ModelVersion(models.Model):
 
 
 def fields_of(weights: Weights) -> dict[str, Any]:
-    return {"family": weights.family[:60], "parameters": weights.parameters, "bytes": weights.bytes}
+    return {"family": weights.family[:60], "shape": weights.shape, "parameters": weights.parameters, "bytes": weights.bytes}
+
+
+def below_files(folder: Path) -> str:
+    """As it is kept in a row: the same for every process, wherever each one finds the files."""
+    return str(folder.relative_to(settings.FILES) if folder.is_relative_to(settings.FILES) else folder)
 
 
 def is_allowed(path: Path) -> bool:

@@ -40,7 +40,7 @@ def add(request: SignedIn) -> HttpResponse:
 def listing(request: SignedIn, errors: dict[str, str] | None = None, status: int = 200) -> HttpResponse:
     actor = request.actor
     present = ModelVersion.objects.at_hand(actor).present().listed()
-    mine = present.exclude(task="").order_by("-pk")
+    mine = present.exclude(task="").exclude(kind=ModelVersion.Kind.STARTER).order_by("-pk")
     if before := request.GET.get("before"):
         mine = mine.filter(pk__lt=find(actor, ModelVersion, before).pk)
     page = list(mine[: PAGE + 1])
@@ -48,11 +48,12 @@ def listing(request: SignedIn, errors: dict[str, str] | None = None, status: int
     content = {
         "trained": page[:PAGE],
         "older": page[PAGE - 1].pk if len(page) > PAGE else None,
+        "starters": present.filter(kind=ModelVersion.Kind.STARTER).exclude(task="").order_by("task", "name"),
         "bases": present.filter(task="").order_by("-pk")[:200],
         "deleted": find(actor, ModelVersion.objects.exclude(deleted_at=None), gone) if gone else None,
         "folders": offered_folders(),
         "errors": errors or {},
-        "hub": request.POST.get("hub", ""),
+        "hub": request.POST.get("hub") or request.GET.get("hub", ""),
         "may_write": actor.may(WRITE, actor.team_id),
     }
     return render(request, "catalog/list.html", content, status=status)

@@ -10,6 +10,7 @@ from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
@@ -19,6 +20,7 @@ from webapp.datasets.pages import about, attachment
 from webapp.people.access import find
 from webapp.work.models import WorkItem
 from worker.nlp import TASKS
+from worker.nlp.measures import BASELINES
 
 
 def find_version(request: HttpRequest, pk: Any, number: int) -> tuple[Dataset, DatasetVersion]:
@@ -87,18 +89,11 @@ def bars(version: DatasetVersion) -> list[dict[str, Any]]:
     ]
 
 
-BASELINES = {
-    "majority": gettext_lazy("Majority class"),
-    "tfidf_word": gettext_lazy("TF-IDF words + logistic regression"),
-    "tfidf_char": gettext_lazy("TF-IDF characters + logistic regression"),
-}
-
-
 def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
-    metrics = [metric.name for metric in TASKS[version.task].metrics[:2]]
+    metrics = TASKS[version.task].metrics[:2]
     scores = version.baselines.get("scores", {})
     return [
-        {"title": BASELINES.get(name, name), "values": [f"{100 * score[metric]:.1f}" for metric in metrics if metric in score]}
+        {"title": _(BASELINES.get(name, name)), "values": [m.shown(score[m.name]) for m in metrics if m.name in score]}
         for name, score in scores.items()
     ]
 

@@ -16,6 +16,7 @@ from webapp.playground.models import Prediction
 from webapp.runs.models import Run
 from webapp.runs.scores import Standing
 from webapp.work.models import Worker
+from worker.nlp import TASKS
 
 FINISHED = [Run.State.SUCCEEDED, Run.State.FAILED, Run.State.CANCELLED]
 KINDS = ("train", "data", "serve")
@@ -37,6 +38,7 @@ def page(request: SignedIn) -> HttpResponse:
         .order_by("-pk")[:4],
         "workers": [{"kind": kind, "count": heard.count(kind)} for kind in KINDS],
         "may_write": actor.may(WRITE, actor.team_id),
+        "tasks": TASKS.values(),
         **steps(actor),
     }
     return render(request, "home/page.html", context)

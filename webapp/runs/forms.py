@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from django import forms
-from django.db.models import Case, F, When
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -25,7 +24,13 @@ class RunForm(forms.Form):
     version = forms.ModelChoiceField(
         DatasetVersion.objects.none(), error_messages={"required": gettext_lazy("Choose the rows to learn from.")}
     )
-    base = forms.ModelChoiceField(ModelVersion.objects.none(), error_messages={"required": gettext_lazy("Choose a base model.")})
+    base = forms.ModelChoiceField(
+        ModelVersion.objects.none(),
+        error_messages={
+            "required": gettext_lazy("Choose a base model."),
+            "invalid_choice": gettext_lazy("This base model cannot learn from these rows. Choose another one."),
+        },
+    )
     method = forms.ChoiceField()
     name = forms.CharField(max_length=200, required=False)
 
@@ -36,21 +41,37 @@ class RunForm(forms.Form):
         self.advice = advice_for(version) if version else {}
         self.fields["version"].queryset = versions_for(actor)  # type: ignore[attr-defined]
         self.fields["base"].queryset = bases_for(actor, self.task.slug)  # type: ignore[attr-defined]
-        self.fields["method"].choices = [(recipe.method, recipe.title) for recipe in self.task.methods]  # type: ignore[attr-defined]
-        first = self.fields["base"].queryset.first()  # type: ignore[attr-defined]
-        chosen = {"version": version, "base": first, "method": self.task.methods[0].method, **start}
-        self.initial = {**chosen, **self.initial}
-        for setting in self.task.settings:
+        self.initial = {"version": version, **start, **self.initial}
+        self.bases: list[ModelVersion] = list(self.fields["base"].queryset)  # type: ignore[attr-defined]
+        self.base_is_given = "base" in self.initial
+        self.model = self.initial["base"] = self.base_now()
+        self.recipes = self.task.recipes(self.model.shape) if self.model else self.task.methods
+        self.initial["method"] = self.method_now = self.method_of(self.data.get("method") or self.initial.get("method"))
+        self.fields["method"].choices = [(recipe.method, recipe.title) for recipe in self.recipes]  # type: ignore[attr-defined]
+        self.settings_shown = self.known(*(recipe.method for recipe in self.recipes))
+        for setting in self.settings_shown:
             self.fields[setting.name] = self.field_of(setting)
 
-    @property
-    def method_now(self) -> str:
-        return str(self["method"].value() or self.task.methods[0].method)
+    def base_now(self) -> ModelVersion | None:
+        """The base that is chosen; the suggested one where nobody chose, or chose one that cannot learn this task."""
+        value = self.data.get("base") or self.initial.get("base")
+        chosen = str(getattr(value, "pk", value))
+        return next((base for base in self.bases if str(base.pk) == chosen), next(iter(self.bases), None))
+
+    def known(self, *methods: str) -> list[Setting]:
+        """The settings that the chosen base knows under any of these recipes, in the task's order."""
+        shape = self.model.shape if self.model else ""
+        known = {setting.name for method in methods for setting in self.task.known_settings(method, shape)}
+        return [setting for setting in self.task.settings if setting.name in known]
+
+    def method_of(self, chosen: Any) -> str:
+        """The recipe that is chosen, where the base model knows it; else its first."""
+        return str(next((recipe.method for recipe in self.recipes if recipe.method == chosen), self.recipes[0].method))
 
     def field_of(self, setting: Setting) -> forms.Field:
         is_given = setting.name in self.initial
         value = self.initial.pop(setting.name, suggested(setting, self.method_now, self.advice))
-        defaults = {m: as_written(suggested(setting, m, self.advice)) for m in (recipe.method for recipe in self.task.methods)}
+        defaults = {m: as_written(suggested(setting, m, self.advice)) for m in (recipe.method for recipe in self.recipes)}
         attributes = {"data-defaults": json.dumps(defaults), "aria-describedby": f"help-{setting.name}"}
         if is_given:
             attributes["data-touched"] = "yes"
@@ -59,17 +80,16 @@ class RunForm(forms.Form):
         elif setting.kind == "choice":
             widget = forms.Select(attributes, choices=setting.choices)
         else:
-            widget = forms.TextInput({**attributes, "inputmode": "decimal", "autocomplete": "off"})
-        initial = value if setting.kind == "bool" else as_written(value)
+            keys = {"maxlength": int(setting.most or 200)} if setting.kind == "text" else {"inputmode": "decimal"}
+            widget = forms.TextInput({**attributes, **keys, "autocomplete": "off"})
+        initial = setting.read(value) if setting.kind == "bool" else as_written(value)
         return forms.Field(widget=widget, label=setting.label, initial=initial, required=False)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         method = cleaned.get("method", self.method_now)
         self.settings: dict[str, Any] = {}
-        for setting in self.task.settings:
-            if setting.methods and method not in setting.methods:
-                continue
+        for setting in self.known(method):
             value = cleaned.get(setting.name)
             try:
                 self.settings[setting.name] = setting.read(suggested(setting, method, self.advice) if value in (None, "") else value)
@@ -101,7 +121,7 @@ class RunForm(forms.Form):
                 "advised": title_of(setting, self.advice[setting.name][0]) if setting.name in self.advice else "",
                 "reason": self.advice[setting.name][1] if setting.name in self.advice else "",
             }
-            for setting in self.task.settings
+            for setting in self.settings_shown
             if setting.advanced is is_advanced
         ]
 
@@ -132,7 +152,7 @@ def title_of(setting: Setting, value: Any) -> str:
 
 
 def limits(setting: Setting) -> str:
-    if setting.least is None or setting.most is None:
+    if setting.least is None or setting.most is None:  # the length of a text is no limit worth a word
         return ""
     return _("%(least)s to %(most)s") % {"least": bound(setting.least), "most": bound(setting.most)}
 
@@ -147,6 +167,5 @@ def versions_for(actor: Actor) -> Any:
 
 
 def bases_for(actor: Actor, task: str) -> Any:
-    """What can be trained on: everybody's first, then the team's own bases, last what runs made."""
-    made_here = Case(When(kind=ModelVersion.Kind.RUN, then=1), default=0)
-    return ModelVersion.objects.at_hand(actor).trainable(task).order_by(made_here, F("team").asc(nulls_first=True), "parameters", "name")
+    """What can learn this task, the suggested one first."""
+    return ModelVersion.objects.at_hand(actor).trainable(task).best_first(task)

@@ -13,6 +13,7 @@ from webapp.runs.models import Run
 # Seconds per row and epoch on one core with a base of 22.7 million weights and rows of about 20 tokens.
 MEASURED_S = {"full": 0.014, "lora": 0.011, "quick": 0.003}
 MEASURED_PARAMETERS = 22_700_000
+MEASURED_CHARS = 80
 START_S = 5.0
 
 
@@ -33,7 +34,13 @@ def pace(actor: Actor, version: DatasetVersion, base: ModelVersion, method: str)
     if rates:
         return Pace(0, median(rates) * rows, True)
     weights = max(base.parameters, 1_000_000) / MEASURED_PARAMETERS
-    return Pace(START_S, MEASURED_S.get(method, MEASURED_S["full"]) * weights * rows, False)
+    return Pace(START_S, MEASURED_S.get(method, MEASURED_S["full"]) * weights * length(version) * rows, False)
+
+
+def length(version: DatasetVersion) -> float:
+    """How many times as long as those of the measurement the rows are; what is beyond the usual window is cut."""
+    chars = version.statistics.get("chars", {}).get("p50") or MEASURED_CHARS
+    return float(min(max(chars / MEASURED_CHARS, 0.5), 13))
 
 
 def seconds_per_row(run: Run) -> float | None:

@@ -1,16 +1,21 @@
-"""A run's scores beside the free baselines on the same rows, and its confusions, as pages draw them."""
+"""A run's scores beside the baselines on the same rows, and what its evaluation found, as pages draw them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from webapp.runs.models import Run
 from webapp.runs.spark import spark
-from worker.nlp import TASKS
+from worker.nlp import TASKS, Task
+from worker.nlp.measures import BASELINES
+from worker.spec import Metric
 
 MOST_LABELS = 30  # a confusion matrix with more is a carpet: the worst pairs are listed instead
 MOST_PAIRS = 20
+SHORT = 200  # characters of an input that is shown at once
 
 
 @dataclass(frozen=True)
@@ -18,32 +23,77 @@ class Standing:
     run: Run
 
     @property
-    def metric(self) -> str:
-        return TASKS[self.run.task].primary_metric
+    def task(self) -> Task:
+        return TASKS[self.run.task]
 
     @property
-    def metric_title(self) -> str:
-        return next(metric.title for metric in TASKS[self.run.task].metrics if metric.name == self.metric)
+    def metric(self) -> Metric:
+        """The one that stands beside the baselines."""
+        return next(metric for metric in self.task.metrics if metric.name == self.task.primary_metric)
 
     @property
     def score(self) -> float | None:
-        score: float | None = self.run.metrics.get(self.metric)
+        score: float | None = self.run.metrics.get(self.metric.name)
         return score
 
     @property
-    def rivals(self) -> list[tuple[str, float]]:
-        """(name, score) of each free baseline, weakest first."""
-        scores = self.run.version.baselines.get("scores", {})
-        return sorted(((name, s[self.metric]) for name, s in scores.items() if self.metric in s), key=lambda pair: pair[1])
+    def score_shown(self) -> str:
+        return "–" if self.score is None else self.metric.shown(self.score)
 
     @property
-    def best_rival(self) -> tuple[str, float] | None:
-        return self.rivals[-1] if self.rivals else None
+    def rivals(self) -> list[tuple[str, float]]:
+        """(name, score) of each free baseline and of the untuned base, weakest first."""
+        scores = {**self.run.version.baselines.get("scores", {}), "untuned": self.run.evaluation.get("untuned") or {}}
+        found = [(name, s[self.metric.name]) for name, s in scores.items() if self.metric.name in s]
+        return sorted(found, key=lambda pair: pair[1], reverse=self.metric.less_is_better)
+
+    @property
+    def beside(self) -> list[dict[str, Any]]:
+        """The rivals as the page draws them, weakest first; the last one is the run itself."""
+        found = [(_(BASELINES.get(name, name)), score) for name, score in self.rivals] + [(_("This run"), self.score)]
+        return [
+            {"title": title, "shown": "–" if score is None else self.metric.shown(score), "width": self.width(score)}
+            for title, score in found
+        ]
+
+    def width(self, score: float | None) -> str:
+        """How far a bar reaches: a share of the whole, a plain number of the largest in sight."""
+        whole = 1.0 if self.metric.unit == "share" else max([value for _name, value in self.rivals] + [self.score or 0])
+        return f"{100 * min(1, max(0, (score or 0) / (whole or 1))):.1f}%"
+
+    @property
+    def meter(self) -> str:
+        """The bar of its own score, where a full bar means something."""
+        return self.width(self.score) if self.metric.unit == "share" and self.score is not None else ""
+
+    @property
+    def best_rival(self) -> dict[str, str] | None:
+        if not self.rivals:
+            return None
+        name, score = self.rivals[-1]
+        return {"title": _(BASELINES.get(name, name)), "shown": self.metric.shown(score)}
 
     @property
     def lead(self) -> float | None:
-        """How far the run is above the best baseline, as a share; negative below."""
-        return None if self.score is None or not self.best_rival else self.score - self.best_rival[1]
+        """How far the run is ahead of the best baseline, in the metric's own unit; below zero behind it."""
+        return None if self.score is None or not self.rivals else self.metric.ahead(self.score, self.rivals[-1][1])
+
+    @property
+    def gap_shown(self) -> str:
+        return self.metric.shown(abs(self.lead or 0))
+
+    @property
+    def is_level(self) -> bool:
+        return self.lead is not None and self.gap_shown == self.metric.shown(0)
+
+    @property
+    def lead_shown(self) -> str:
+        """“+11.1”; where less is better “12.3 lower”, so that nobody takes a minus for a loss."""
+        if self.lead is None:
+            return "–"
+        if self.metric.less_is_better:
+            return (_("%s higher") if self.lead < 0 else _("%s lower")) % self.gap_shown
+        return f"{'-' if self.lead < 0 else '+'}{self.gap_shown}"
 
     @property
     def spark(self) -> str:
@@ -60,10 +110,58 @@ class Standing:
         return 100 * self.run.step / self.run.steps if self.run.steps else 0
 
     @property
-    def metrics(self) -> list[tuple[str, float, str]]:
-        """(title, value, meaning) of each metric of the task."""
-        known = TASKS[self.run.task].metrics
-        return [(metric.title, self.run.metrics[metric.name], metric.about) for metric in known if metric.name in self.run.metrics]
+    def metrics(self) -> list[dict[str, str]]:
+        """What the run scored by each metric of the task, as the page tells it."""
+        signatures = self.run.evaluation.get("signatures") or {}
+        return [
+            {"title": _(m.title), "about": _(m.about), "shown": m.shown(self.run.metrics[m.name]), "signature": signatures.get(m.name, "")}
+            for m in self.task.metrics
+            if isinstance(self.run.metrics.get(m.name), int | float)
+        ]
+
+    @property
+    def charted(self) -> list[Metric]:
+        """The metrics that may have a chart of their own while it learns; the page shows the first two that get points."""
+        return sorted(self.task.metrics, key=lambda metric: metric.name != self.task.picked_by)
+
+    @property
+    def evaluation_template(self) -> str:
+        return f"runs/evaluations/{self.task.evaluation_view}.html"
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """Held-out rows with their answers as the page draws them, worst first; a long input is folded away."""
+        fields = {field.name: field for field in self.task.inputs}
+        return [
+            {
+                "references": [sample["reference"]] if isinstance(sample["reference"], str) else sample["reference"],
+                "answer": sample["answer"],
+                "no_answer": sample.get("no_answer", False),
+                "inputs": [
+                    {"title": _(fields[name].label) if name in fields else name, "text": text, "is_long": len(text) > SHORT}
+                    for name, text in sample.get("inputs", {}).items()
+                    if text
+                ],
+                "scores": [
+                    (_(m.title), m.shown(sample["scores"][m.name])) for m in self.task.metrics if m.name in sample.get("scores", {})
+                ],
+            }
+            for sample in self.run.evaluation.get("samples", [])
+        ]
+
+    @property
+    def kinds(self) -> list[dict[str, Any]]:
+        """Scores of the rows that have an answer and of those that have none."""
+        shown = [metric for metric in self.task.metrics if any(metric.name in kind for kind in self.run.evaluation.get("kinds", []))]
+        return [
+            {
+                "title": _("No answer in the text") if kind["kind"] == "no_answer" else _("Answer in the text"),
+                "rows": kind["rows"],
+                "scores": [{"title": _(m.title), "shown": m.shown(kind[m.name]) if m.name in kind else "–"} for m in shown],
+            }
+            for kind in self.run.evaluation.get("kinds", [])
+            if kind.get("rows")
+        ]
 
     @property
     def shows_matrix(self) -> bool:
@@ -101,6 +199,6 @@ class Standing:
     @property
     def settings(self) -> list[tuple[Any, Any]]:
         """(setting, value) in the task's order; what the task no longer knows comes last under its own name."""
-        known = {setting.name: setting for setting in TASKS[self.run.task].settings}
+        known = {setting.name: setting for setting in self.task.settings}
         named = [(known[name], self.run.settings[name]) for name in known if name in self.run.settings]
         return named + [({"label": name}, value) for name, value in self.run.settings.items() if name not in known]

@@ -13,7 +13,9 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from webapp.people.access import READ, WRITE, SignedIn, find
+from webapp.catalog.models import ModelVersion
+from webapp.datasets.models import DatasetVersion
+from webapp.people.access import READ, WRITE, Actor, SignedIn, find
 from webapp.runs.forms import RunForm, versions_for
 from webapp.runs.line import turn
 from webapp.runs.models import Run
@@ -67,34 +69,40 @@ def new(request: SignedIn) -> HttpResponse:
     given = request.POST or request.GET
     original = find(actor, living(), given["clone"]) if given.get("clone") else None
     version = find(actor, versions_for(actor), given["version"]) if given.get("version") else None
-    version = version or (original.version if original else versions_for(actor).first())
+    version = version or (original.version if original else newest_for(actor, given.get("base")))
     start = {**original.settings, "base": original.base, "method": original.method} if original else {}
-    start |= {name: given[name] for name in ("base", "method") if given.get(name)}
+    start |= {name: value for name, value in request.GET.items() if value and name not in ("version", "clone")}
     form = RunForm(actor, request.POST or None, version=version, start=start)
     if request.method == "POST" and form.is_valid() and (run := form.submit()):
         return redirect("runs:page", run.pk)
     return render(request, "runs/new.html", offer(form, original), status=422 if form.errors else 200)
 
 
+def newest_for(actor: Actor, base: str | None) -> DatasetVersion | None:
+    """The newest rows; where somebody comes from a base model, those of its own task, else those that it can learn."""
+    versions = versions_for(actor)
+    model = find(actor, ModelVersion, base) if base else None
+    own = versions.filter(task=model.task).first() if model else None
+    found: DatasetVersion | None = own or (versions.filter(task__in=model.learns).first() if model else None) or versions.first()
+    return found
+
+
 def offer(form: RunForm, original: Run | None) -> dict[str, Any]:
     """What the form shows beside its fields: the bases, the recipes with their estimates."""
-    bases = list(form.fields["base"].queryset)  # type: ignore[attr-defined]
-    chosen = str(getattr(form["base"].value(), "pk", form["base"].value()))
-    base = next((each for each in bases if str(each.pk) == chosen), bases[0] if bases else None)
     recipes = [
         {
-            "method": method,
-            "title": title,
-            "about": about,
-            "pace": pace(form.actor, form.chosen, base, method) if base and form.chosen else None,
+            "method": recipe.method,
+            "title": recipe.title,
+            "about": recipe.about,
+            "pace": pace(form.actor, form.chosen, form.model, recipe.method) if form.model and form.chosen else None,
         }
-        for method, title, about, _shapes in form.task.methods
+        for recipe in form.recipes
     ]
     return {
         "form": form,
         "original": original,
-        "bases": bases,
-        "base": base,
+        "bases": form.bases,
+        "base": form.model,
         "recipes": recipes,
         "listens": Run(task=form.task.slug).worker_listens(),
     }

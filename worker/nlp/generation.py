@@ -171,21 +171,16 @@ class Generation(Written):
             most = min(int(settings["target_window"]), 64) if not instruct else int(settings["target_window"])
             said += [v[0].text for v in language.written(model, tokenizer, prompts[start : start + 8], most=most)]
             yield min(start + 8, len(prompts)), len(prompts)
-        samples = [
+        samples: list[dict[str, Any]] = [
             {
                 "inputs": {"prompt": prompt[:4_000]},
                 "reference": reference[:4_000],
                 "answer": answer,
-                "scores": {
-                    "rouge_l": overlap.rouge(answer, [reference])["rouge_l"],
-                    "exact_match": float(answer.strip() == reference.strip()),
-                }
-                if instruct
-                else {},
+                "scores": _scores(answer, reference, instruct),
             }
             for (prompt, reference), answer in zip(table, said, strict=True)
         ]
-        examples = [{"prompt": sample["inputs"]["prompt"][:400]} for sample in samples[:3]]
+        examples = [{"prompt": prompt[:400]} for prompt, _reference in table[:3]]
         metrics = overlap.mean_of([sample["scores"] for sample in samples]) if samples else {}
         shown = language.worst_first(samples, "rouge_l")
         return metrics, {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
@@ -210,6 +205,13 @@ class Generation(Written):
         ids, cut = _prompt_row(model, tokenizer, inputs["prompt"], int(parameters["max_tokens"]))
         most = max(1, min(int(parameters["max_tokens"]), tokenizer.model_max_length - len(ids)))
         return (yield from decode(model, tokenizer, ids, parameters, most, cut))
+
+
+def _scores(answer: str, reference: str, instruct: bool) -> dict[str, float]:
+    """Only a prompt has a right answer; a text may go on in many ways."""
+    if not instruct:
+        return {}
+    return {"rouge_l": overlap.rouge(answer, [reference])["rouge_l"], "exact_match": float(answer.strip() == reference.strip())}
 
 
 def messages_of(text: str) -> list[dict[str, str]] | None:

@@ -205,7 +205,7 @@ class Written(Task):
         import torch
 
         targets = targets_of(examples, outputs.device)
-        losses = torch.nn.functional.cross_entropy(outputs.float(), targets, reduction="none")
+        losses: Any = torch.nn.functional.cross_entropy(outputs.float(), targets, reduction="none")
         right = outputs.argmax(-1) == targets
         sizes = [e["weight"] for e in examples]
         each = zip(losses.split(sizes), right.split(sizes), sizes, strict=True)

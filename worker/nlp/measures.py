@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from worker.spec import gettext_noop as _
+
 BINS = 15
+# What a model is measured against, by the names under which scores are kept: free baselines, and its own base.
+BASELINES: dict[str, str] = {
+    "majority": _("Majority class"),
+    "tfidf_word": _("TF-IDF words + logistic regression"),
+    "tfidf_char": _("TF-IDF characters + logistic regression"),
+    "copy": _("The source itself"),
+    "lead_3": _("The first three sentences"),
+    "nearest_sentence": _("The sentence nearest to the question"),
+    "untuned": _("The base model, untuned"),
+}
 
 
 def label_metrics(confusion: Any) -> tuple[dict[str, float], dict[str, Any]]:

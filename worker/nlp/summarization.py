@@ -368,7 +368,7 @@ def _varied(scores: list[float], alike: Any, count: int, variety: float) -> list
 
 
 def _summary(document: str, bounds: list[tuple[int, int]], scores: list[float], picked: list[int], tokens: int) -> dict[str, Any]:
-    spans = [{"start": bounds[i][0], "end": bounds[i][1], "score": round(float(scores[i]), 4)} for i in picked]
+    spans: list[dict[str, Any]] = [{"start": bounds[i][0], "end": bounds[i][1], "score": round(float(scores[i]), 4)} for i in picked]
     text = " ".join(document[span["start"] : span["end"]] for span in spans)
     ratio = round(len(text) / max(len(document), 1), 4)
     return {"text": text, "sentences": spans, "ratio": ratio, "tokens_in": tokens, "tokens_out": 0, "cut": False}

@@ -1,4 +1,5 @@
-// <metric-chart data-series="eval_macro_f1" data-percent>: one metric, measured now and then on rows kept apart.
+// <metric-chart data-series="eval_macro_f1" data-unit="share" data-less>: one metric, measured now and then on rows kept
+// apart. A share is told times 100; `data-less` says that less is better.
 
 import { Curve } from "lib/curve";
 import { Chart, token, uPlot } from "lib/plot";
@@ -16,6 +17,8 @@ class MetricChart extends Chart {
   get points() {
     return this.line.length;
   }
+
+  #told = (value) => (this.dataset.unit === "share" && value != null ? (100 * value).toFixed(1) : readable(value));
 
   build(width) {
     const colour = token(this, "--c2");
@@ -50,8 +53,10 @@ class MetricChart extends Chart {
 
   told() {
     const { values, steps } = this.line;
-    const best = values.reduce((best, value, at) => (value !== null && (best < 0 || value > values[best]) ? at : best), -1);
-    const words = { last: readable(values.at(-1)), best: readable(values[best]), step: (steps[best] ?? 0).toLocaleString() };
+    const isLess = this.hasAttribute("data-less");
+    const beats = (value, other) => (isLess ? value < other : value > other);
+    const best = values.reduce((best, value, at) => (value !== null && (best < 0 || beats(value, values[best])) ? at : best), -1);
+    const words = { last: this.#told(values.at(-1)), best: this.#told(values[best]), step: (steps[best] ?? 0).toLocaleString() };
     this.#say("[data-value]", best < 0 ? "–" : words.last);
     this.#say("[data-note]", sentence(best < 0 ? this.dataset.sayNothing : this.dataset.sayBest, words));
     this.canvas.setAttribute("aria-label", `${this.dataset.title}: ${this.querySelector("[data-note]")?.textContent ?? ""}`);
@@ -61,7 +66,7 @@ class MetricChart extends Chart {
   #point(at) {
     const { values, steps } = this.line;
     if (at === null || at === undefined || values[at] === undefined) return this.told();
-    this.#say("[data-value]", readable(values[at]));
+    this.#say("[data-value]", this.#told(values[at]));
     return this.#say("[data-note]", sentence(this.dataset.sayStep, { step: steps[at].toLocaleString() }));
   }
 

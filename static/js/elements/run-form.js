@@ -1,4 +1,5 @@
-// <run-form>: changing the recipe changes the settings that nobody touched; the estimate follows the epochs.
+// <run-form>: changing the recipe changes the settings that nobody touched; the estimate follows the epochs. Another
+// version or base is asked of the server by htmx, which draws the form anew: what was touched goes along.
 
 import { duration, sentence } from "lib/words";
 
@@ -8,11 +9,13 @@ const roughly = (seconds) => duration(seconds < 60 ? Math.max(5, Math.round(seco
 class RunForm extends HTMLElement {
   connectedCallback() {
     this.addEventListener("input", this.#changed);
+    this.addEventListener("htmx:configRequest", this.#carry);
     this.#show();
   }
 
   disconnectedCallback() {
     this.removeEventListener("input", this.#changed);
+    this.removeEventListener("htmx:configRequest", this.#carry);
   }
 
   get method() {
@@ -20,18 +23,17 @@ class RunForm extends HTMLElement {
   }
 
   #changed = ({ target }) => {
-    if (target.matches("[data-reload]")) return this.#reload();
     if (target.name === "method") this.#fill();
-    else target.dataset.touched = "yes";
+    target.dataset.touched = "yes";
     return this.#show();
   };
 
-  /** Another version or base: labels, limits and estimates are the server's to say. */
-  #reload() {
-    const chosen = new URLSearchParams();
-    for (const name of ["version", "base", "method"]) chosen.set(name, this.querySelector(`[name=${name}]${name === "method" ? ":checked" : ""}`).value);
-    location.search = chosen;
-  }
+  #carry = ({ detail }) => {
+    for (const input of this.querySelectorAll("[name=version], [name=method]:checked, [data-touched]:not(:disabled)")) {
+      const value = input.type === "checkbox" ? String(input.checked) : input.value;
+      if (input.type !== "radio" || input.checked) detail.parameters[input.name] = value;
+    }
+  };
 
   #fill() {
     for (const input of this.querySelectorAll("[data-defaults]")) {

@@ -49,10 +49,19 @@ class RunLive extends HTMLElement {
     if (points?.length) {
       this.curve.add(points);
       for (const chart of this.charts) chart.changed();
+      this.#showMeasured();
       this.querySelector("#waiting")?.replaceChildren();
       this.#step(points);
     }
     this.log?.add(log);
+  }
+
+  /** Some metrics are only measured at the end: the first two that get points are shown, an empty chart beside them is not. */
+  #showMeasured() {
+    if (!this.curve.of("eval_loss").length) return;
+    const charts = this.charts.filter(({ dataset }) => dataset.series);
+    const measured = charts.filter(({ dataset }) => this.curve.of(dataset.series).length).slice(0, 2);
+    for (const chart of charts) chart.closest(".card").hidden = !measured.includes(chart);
   }
 
   #cut(step) {

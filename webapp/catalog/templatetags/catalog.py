@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.template import Library
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from webapp.catalog.models import ModelVersion
@@ -19,6 +20,23 @@ KINDS = {
     "folder": gettext_lazy("from a folder of this machine"),
     "run": gettext_lazy("trained here"),
 }
+SHAPES = {
+    "encoder": gettext_lazy("Encoder: reads a text"),
+    "encoder-decoder": gettext_lazy("Encoder-decoder: reads a text and writes another"),
+    "decoder": gettext_lazy("Decoder: continues a text"),
+}
+EXAMPLES = {"encoder": "google-bert/bert-base-uncased", "encoder-decoder": "google-t5/t5-small", "decoder": "HuggingFaceTB/SmolLM2-135M"}
+
+
+@register.filter
+def shape_word(shape: str) -> str:
+    return str(SHAPES.get(shape, shape))
+
+
+@register.filter
+def hub_example(shape: str) -> str:
+    """The name of a small base model of this shape on the hub."""
+    return EXAMPLES.get(shape, "")
 
 
 @register.filter
@@ -46,20 +64,30 @@ def short(count: int) -> str:
 
 
 @register.filter
-def points(share: Any) -> str:
-    """A share from 0 to 1 as points of a hundred."""
-    return f"{100 * share:.1f}" if isinstance(share, int | float) else "–"
+def points(score: Any) -> str:
+    """A share from 0 to 1 as points of a hundred; what was made words already stays."""
+    return score if isinstance(score, str) else f"{100 * score:.1f}" if isinstance(score, int | float) else "–"
 
 
 @register.filter
 def measured(model: ModelVersion) -> list[dict[str, Any]]:
-    """The scores that a model came with, the task's first metric first: [{"title", "meaning", "value", "is_share"}]."""
+    """The scores that a model came with, the task's first metric first: [{"title", "about", "shown", "meter"}]; no meter for a
+    plain number, which has no whole."""
     task = TASKS.get(model.task)
     metrics = sorted(task.metrics, key=lambda metric: metric.name != task.primary_metric) if task else []
-    found = [(m.title, m.about, model.metrics[m.name]) for m in metrics if m.name in model.metrics]
-    return [{"title": title, "meaning": meaning, "value": value} for title, meaning, value in found]
+    return [
+        {
+            "title": _(m.title),
+            "about": _(m.about),
+            "shown": m.shown(value),
+            "value": m.shown(value),
+            "meter": f"{100 * min(1, max(0, value)):.1f}%" if m.unit == "share" else "",
+        }
+        for m in metrics
+        if isinstance(value := model.metrics.get(m.name), int | float)
+    ]
 
 
 @register.filter
 def task_title(slug: str) -> str:
-    return TASKS[slug].title if slug in TASKS else slug
+    return _(TASKS[slug].title) if slug in TASKS else slug

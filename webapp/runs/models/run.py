@@ -360,15 +360,16 @@ def read_settings(version: DatasetVersion, base: ModelVersion, method: str, give
         raise SpecError("version", _("This version has no rows to train on."))
     if not (base.is_trainable and base.state == ModelVersion.State.READY and base.deleted_at is None):
         raise SpecError("base_model", _("This model cannot be trained on. Choose another one."))
-    if method not in [recipe.method for recipe in task.methods]:
-        raise SpecError("method", _("There is no recipe called “%s”.") % method)
-    known = {setting.name: setting for setting in task.settings}
+    if base.shape not in task.shapes:
+        words = {"task": _(task.title), "shape": base.shape, "shapes": _(" or ").join(task.shapes)}
+        raise SpecError("base_model", _("%(task)s needs a base model of the kind %(shapes)s; this one is of the kind %(shape)s.") % words)
+    recipes = [recipe.method for recipe in task.recipes(base.shape)]
+    if method not in recipes:
+        words = {"method": method, "recipes": ", ".join(recipes)}
+        raise SpecError("method", _("There is no recipe called “%(method)s” for this base model. There are: %(recipes)s.") % words)
+    known = {setting.name: setting for setting in task.known_settings(method, base.shape)}
     for name in given:
         if name not in known:
-            raise SpecError(name, _("There is no setting called “%s”.") % name)
+            raise SpecError(name, _("This base model and recipe have no setting called “%s”.") % name)
     advice = advice_for(version)
-    return {
-        name: setting.read(given.get(name, suggested(setting, method, advice)))
-        for name, setting in known.items()
-        if not setting.methods or method in setting.methods
-    }
+    return {name: setting.read(given.get(name, suggested(setting, method, advice))) for name, setting in known.items()}

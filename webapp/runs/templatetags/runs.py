@@ -28,11 +28,6 @@ STATES = {
     "failed": (gettext_lazy("Failed"), "bad"),
     "cancelled": (gettext_lazy("Cancelled"), ""),
 }
-BASELINES = {
-    "majority": gettext_lazy("Majority class"),
-    "tfidf_word": gettext_lazy("TF-IDF words + logistic regression"),
-    "tfidf_char": gettext_lazy("TF-IDF characters + logistic regression"),
-}
 OUTCOMES = {
     "succeeded": gettext_lazy("Finished"),
     "cancelled": gettext_lazy("Cancelled"),
@@ -74,11 +69,6 @@ def state_tone(state: str) -> str:
 @register.filter
 def outcome_word(outcome: str) -> str:
     return str(OUTCOMES.get(outcome, outcome))
-
-
-@register.filter
-def baseline_word(name: str) -> str:
-    return str(BASELINES.get(name, name))
 
 
 @register.filter

@@ -21,6 +21,7 @@ from django.core.management import BaseCommand, CommandError
 from django.core.management.base import CommandParser
 
 from webapp.stack import die_with
+from worker.nlp import TASKS
 
 SAMPLE = settings.ROOT / "webapp" / "home" / "sample" / "reviews.csv"
 QUESTIONS = (
@@ -135,11 +136,11 @@ class Demo:
         if not (run.get("baselines") or {}).get("scores"):
             raise CommandError("The baselines did not arrive.")
         columns = {**run["baselines"]["scores"], "this model": run["metrics"]}
-        names = ("macro_f1", "accuracy", "macro_precision", "macro_recall")
+        metrics = TASKS[run["task"]].metrics[:4]
         self.say(f"\nOn the held-out rows ({run['baselines']['rows']} rows nobody trained on):")
-        self.say("  " + " " * 14 + "".join(f"{name:>17}" for name in names))
+        self.say("  " + " " * 14 + "".join(f"{metric.title:>17}" for metric in metrics))
         for title, scores in columns.items():
-            self.say(f"  {title:<14}" + "".join(f"{scores[name]:>17.3f}" if name in scores else f"{'-':>17}" for name in names))
+            self.say(f"  {title:<14}" + "".join(f"{m.shown(scores[m.name]) if m.name in scores else '-':>17}" for m in metrics))
 
     def ask(self, model: str) -> None:
         self.say("\nAsking the model:")
