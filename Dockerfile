@@ -23,6 +23,7 @@ COPY webapp ./webapp
 COPY worker ./worker
 COPY templates ./templates
 COPY static ./static
+COPY starters ./starters
 RUN --mount=from=assets,source=/assets/node_modules,target=/node_modules \
     TUNEBENCH_HOME=/tmp/build python manage.py assets --node-modules /node_modules \
  && rm -rf /tmp/build

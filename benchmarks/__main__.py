@@ -19,6 +19,7 @@ PARTS = {
     "writing": "translation and generation against Seq2SeqTrainer and Trainer, three interleaved rounds",
     "live": "one reader hub against Channels group_send, 200 viewers",
     "latency": "how long people wait, in Chromium, against the limits",
+    "serving": "16 clients of the serving process against the transformers pipeline; the first piece of a written answer",
     "quality": "complete runs of each task against the Trainer and the free baselines (an hour; only when named)",
 }
 LONG = {"quality"}

@@ -23,6 +23,7 @@ from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import Dataset, Upload
 from webapp.people.access import actor_of
 from webapp.people.models import ApiToken, Invitation
+from webapp.playground.models import Prediction
 from webapp.routing import websocket_urlpatterns
 from webapp.runs.models import Run
 
@@ -111,6 +112,7 @@ def made(team, alice):
         "versions": version.pk,
         "runs": run.pk,
         "models": model.pk,
+        "predictions": Prediction.objects.create(**owned, model=model, inputs={"text": "Fine."}).pk,
         "uploads": Upload.begin(actor_of(alice), "more.csv", 10).pk,
         "withdrawal": Invitation.objects.get().pk,
         "members": dora.memberships.get().pk,

@@ -18,6 +18,7 @@ LONGEST_TEXT = 1_000_000  # characters
 ROLES = ("system", "user", "assistant", "tool")
 SHOWN_PROMPT = 400  # characters of a text without a prompt from which the model goes on, for the samples
 
+DRAWN = ("temperature", 0.01)  # without it the likeliest token is always taken
 SAMPLING = (
     Setting(
         "max_tokens", _("Longest answer"), 128, _("The answer ends after this many tokens."), _("tokens"), "int", 1, 1024, advanced=False
@@ -31,12 +32,30 @@ SAMPLING = (
         most=2,
         advanced=False,
     ),
-    Setting("top_p", _("Top-p"), 0.95, _("Only the likeliest tokens that together have this chance are drawn from."), least=0.01, most=1),
-    Setting("top_k", _("Top-k"), 50, _("Only so many of the likeliest tokens are drawn from; 0: from all."), _("tokens"), "int", 0, 1000),
+    Setting(
+        "top_p",
+        _("Top-p"),
+        0.95,
+        _("Only the likeliest tokens that together have this chance are drawn from."),
+        least=0.01,
+        most=1,
+        needs=DRAWN,
+    ),
+    Setting(
+        "top_k",
+        _("Top-k"),
+        50,
+        _("Only so many of the likeliest tokens are drawn from; 0: from all."),
+        _("tokens"),
+        "int",
+        0,
+        1000,
+        needs=DRAWN,
+    ),
     Setting(
         "repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, what was said already becomes less likely."), least=0.5, most=3
     ),
-    Setting("seed", _("Seed"), 13, _("The same seed and parameters give the same text."), "", "int", 0, 2**31 - 1),
+    Setting("seed", _("Seed"), 13, _("The same seed and parameters give the same text."), "", "int", 0, 2**31 - 1, needs=DRAWN),
     Setting("stop", _("Stop at"), "", _("The answer ends before these characters."), kind="text", most=100),
 )
 
@@ -171,21 +190,16 @@ class Generation(Written):
             most = min(int(settings["target_window"]), 64) if not instruct else int(settings["target_window"])
             said += [v[0].text for v in language.written(model, tokenizer, prompts[start : start + 8], most=most)]
             yield min(start + 8, len(prompts)), len(prompts)
-        samples = [
+        samples: list[dict[str, Any]] = [
             {
                 "inputs": {"prompt": prompt[:4_000]},
                 "reference": reference[:4_000],
                 "answer": answer,
-                "scores": {
-                    "rouge_l": overlap.rouge(answer, [reference])["rouge_l"],
-                    "exact_match": float(answer.strip() == reference.strip()),
-                }
-                if instruct
-                else {},
+                "scores": _scores(answer, reference, instruct),
             }
             for (prompt, reference), answer in zip(table, said, strict=True)
         ]
-        examples = [{"prompt": sample["inputs"]["prompt"][:400]} for sample in samples[:3]]
+        examples = [{"prompt": prompt[:400]} for prompt, _reference in table[:3]]
         metrics = overlap.mean_of([sample["scores"] for sample in samples]) if samples else {}
         shown = language.worst_first(samples, "rouge_l")
         return metrics, {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
@@ -210,6 +224,13 @@ class Generation(Written):
         ids, cut = _prompt_row(model, tokenizer, inputs["prompt"], int(parameters["max_tokens"]))
         most = max(1, min(int(parameters["max_tokens"]), tokenizer.model_max_length - len(ids)))
         return (yield from decode(model, tokenizer, ids, parameters, most, cut))
+
+
+def _scores(answer: str, reference: str, instruct: bool) -> dict[str, float]:
+    """Only a prompt has a right answer; a text may go on in many ways."""
+    if not instruct:
+        return {}
+    return {"rouge_l": overlap.rouge(answer, [reference])["rouge_l"], "exact_match": float(answer.strip() == reference.strip())}
 
 
 def messages_of(text: str) -> list[dict[str, str]] | None:

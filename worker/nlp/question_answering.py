@@ -231,7 +231,7 @@ class QuestionAnswering(Task):
         found: dict[int, list[Any]] = {}
         for group in texts.alike([len(w["input_ids"]) for w in windows], WINDOWS_AT_ONCE):
             rows = [windows[i] for i in group]
-            features = [{name: row[name] for name in ("input_ids", "token_type_ids") if name in row} for row in rows]
+            features: list[texts.Features] = [{name: row[name] for name in ("input_ids", "token_type_ids") if name in row} for row in rows]
             with torch.inference_mode():
                 out = model(**texts.padded(features, tokenizer, model.device))
                 logits = torch.stack([out.start_logits, out.end_logits], -1).float().cpu()

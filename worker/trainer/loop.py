@@ -272,8 +272,8 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
             for part in batches.parts(batch, settings["accumulation"]):
                 with accelerator.autocast():
                     found = outputs_of(part)
-                group = [train_rows[i] for i in part]
-                loss = criterion(found, group) * (_weight(group) / weight)
+                learnt = [train_rows[i] for i in part]
+                loss = criterion(found, learnt) * (_weight(learnt) / weight)
                 accelerator.backward(loss)
                 loss_sum += loss.item()
             norm = float(torch.nn.utils.clip_grad_norm_(learn, settings["clip"]))
