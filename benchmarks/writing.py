@@ -1,7 +1,7 @@
 """One epoch of ours against the transformers Seq2SeqTrainer and Trainer with dynamic padding, for models that write.
 
-The networks are those of the starters, small and begun from nothing, with a vocabulary learnt from the rows: time is
-measured here, not quality. Both sides learn the same examples with the same batch in tokens, interleaved, on one thread.
+The networks are small and begin from nothing: time is measured here, not quality. Both sides learn the same examples in as
+many steps, so with the same batch in tokens, interleaved, on one thread.
 """
 
 from __future__ import annotations
@@ -29,13 +29,27 @@ def pairs(folder: Path) -> tuple[str, list[dict[str, str]]]:
     return str(base), [{"source": r["source"], "target": r["target"]} for r in rows[:: len(rows) // PAIRS][:PAIRS]]
 
 
-def documents(folder: Path) -> tuple[str, list[dict[str, str]]]:
-    """(base, rows): speeches, most of them short, some long; the vocabulary is learnt from all."""
+def documents() -> list[str]:
+    """Speeches: most of them short, some long."""
+    speeches = (DATA / "generation/tinyshakespeare/input.txt").read_text("utf-8").split("\n\n")
+    return [speech for speech in speeches if speech.strip()]
+
+
+def generator(family: str, folder: Path) -> str:
+    """A decoder of about four million weights; its vocabulary is learnt from all speeches."""
+    import torch
+    import transformers
+
     from starters import build
 
-    speeches = (DATA / "generation/tinyshakespeare/input.txt").read_text("utf-8").split("\n\n")
-    base = build.generator_from_nothing(folder, [{"text": speech, "_split": "train"} for speech in speeches])
-    return str(base), [{"text": speech} for speech in speeches[:: len(speeches) // DOCUMENTS][:DOCUMENTS]]
+    tokenizer = build.vocabulary(iter(documents()), 4_000, folder, WINDOW, ends=False)
+    names = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    size = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": WINDOW}
+    more = {"llama": {"intermediate_size": 640, "tie_word_embeddings": True}}.get(family, {})
+    torch.manual_seed(13)
+    config = transformers.AutoConfig.for_model(family, vocab_size=len(tokenizer), **size, **more, **names)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return str(folder)
 
 
 def theirs(task: Any, base: str, frame: Any, given: dict[str, Any], batch: int, kind: str) -> Any:
@@ -82,7 +96,7 @@ def duel(
         {"ours": epochs(task, base, frame, (), mine), "theirs": theirs(task, base, frame, given, batch, kind)},
         rounds,
     )
-    what = f"{task.title}, one epoch of {len(rows)} rows, {tokens} tokens a step, against {kind}, dynamic padding, batch {batch}"
+    what = f"{task.title} ({model.config.model_type}), one epoch of {len(rows)} rows, {tokens} tokens a step, against {kind}, dynamic padding, batch {batch}"
     return compared(what, times["ours"], times["theirs"])
 
 
@@ -93,10 +107,13 @@ def run(rounds: int = ROUNDS) -> list[dict[str, Any]]:
     found = []
     with tempfile.TemporaryDirectory(dir=os.environ.get("TUNEBENCH_HOME")) as scratch:
         base, rows = pairs(Path(scratch))
-        languages = {"source_lang": "en", "target_lang": "zh"}
-        found += duel("translation", base, rows, languages, PAIRS_BATCH, "Seq2SeqTrainer", rounds)
-        base, rows = documents(Path(scratch))
-        found += duel("generation", base, rows, {"window": WINDOW}, DOCUMENTS_BATCH, "Trainer", rounds)
+        given: dict[str, Any] = {"source_lang": "en", "target_lang": "zh"}
+        found += duel("translation", base, rows, given, PAIRS_BATCH, "Seq2SeqTrainer", rounds)
+        speeches = documents()
+        rows = [{"text": speech} for speech in speeches[:: len(speeches) // DOCUMENTS][:DOCUMENTS]]
+        for family in ("gpt2", "llama"):
+            base = generator(family, Path(scratch) / family)
+            found += duel("generation", base, rows, {"window": WINDOW}, DOCUMENTS_BATCH, "Trainer", rounds)
     return found
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from tests.worker import toys
 from worker.trainer import batches
 from worker.trainer.frozen import Upper, blocks_of, bottom, freeze_bottom, frozen_layers, only
-from worker.trainer.rows import Flat, Padded, choose_pass, lay, reading, rows_attention
+from worker.trainer.rows import Flat, Padded, choose_pass, lay, length_of, reading, rows_attention
 
 ROWS = [{"input_ids": [2, *range(4, 4 + n), 3]} for n in (0, 1, 1, 5, 9, 9, 20, 26)]
 TARGETS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
@@ -232,3 +232,9 @@ def test_an_encoder_decoder_learns_each_target_token_and_no_padding():
     torch.testing.assert_close(together, torch.cat(alone), **SAME)
     labels = torch.tensor([[7, 3]])
     torch.testing.assert_close(F.cross_entropy(alone[0], labels[0]), model(input_ids=torch.tensor([[5, 6, 3]]), labels=labels).loss)
+
+
+def test_a_row_is_as_long_as_what_a_step_computes_for_it():
+    assert length_of({"input_ids": [5, 6, 3]}) == 3
+    assert length_of({"input_ids": [5, 6, 3], "labels": [-100, 6, 3]}) == 3  # a decoder reads what it learns
+    assert length_of({"input_ids": [5, 6, 3], "labels": [7, 8, 3]}) == 6  # a pair, also when both sides are equally long
