@@ -292,7 +292,8 @@ def contest(slug: str) -> list[dict[str, Any]]:
     def beside(name: str, mine: dict[str, Any], other: dict[str, Any], metric: Any, chance: str = "") -> None:
         a, b = mine["scores"][metric.name], other["scores"][metric.name]
         scale = 100 if metric.unit == "share" else 1
-        ratio = (b / a if metric.less_is_better else a / b) if a and b else float("nan")
+        top, bottom = (b, a) if metric.less_is_better else (a, b)
+        ratio = 1.0 if top == bottom else top / bottom if bottom else 0.0
         what = f"{task.title}: {name}, {(a - b) * scale:+.1f}{chance}"
         found.append({"name": what, "ours": a * scale, "theirs": b * scale, "unit": metric.title, "ratio": ratio})
 
