@@ -288,7 +288,7 @@ STARTERS = (
         "plays of Shakespeare (public domain)",
         shakespeare,
         generator_from_nothing,
-        {"epochs": 6, "learning_rate": 1.5e-3, "batch_rows": 16, "batch_tokens": 4096, "warmup": 0.05, "schedule": "cosine", "weight_decay": 0.1, "window": 256, "tried_rows": 20},
+        {"epochs": 5, "learning_rate": 1.5e-3, "batch_rows": 16, "batch_tokens": 4096, "warmup": 0.05, "schedule": "cosine", "weight_decay": 0.1, "window": 256, "tried_rows": 20},
         limits="It imitates the manner of plays and knows nothing: do not ask it for facts.",
     ),
 )  # fmt: skip

@@ -64,6 +64,7 @@ class Summarization(Written):
             "summary",
             _("Summary"),
             hints=("summary", "highlights", "target", "tldr", "headline", "title", "abstract_short", "摘要", "标题", "总结"),
+            shorter=True,
             help=_("The short one."),
         ),
     )
