@@ -75,6 +75,7 @@ class Setting:
     methods: tuple[str, ...] = ()  # empty: every method knows it
     shapes: tuple[str, ...] = ()  # kinds of base model that know it (worker.nlp.families); empty: all of them
     advanced: bool = True
+    needs: tuple[str, float] | None = None  # (another parameter, its least value) without which this one does nothing
     defaults: dict[str, Any] = field(default_factory=dict)  # default by method where it differs
 
     def default_for(self, method: str) -> Any:
@@ -123,6 +124,8 @@ class Role:
     required: bool = True
     kind: str = "text"  # text | label (a small set of values: histogram, stratified split) | number
     hints: tuple[str, ...] = ()  # lower-case column names that suggest this role
+    language: bool = False  # a column named after a language ("en", "Deutsch") suggests it; the roles of a pair in their order
+    shorter: bool = False  # its texts are much shorter than those of the key role, as a summary is
     is_key: bool = False  # rows with the same value here stay on one side of the split
     help: str = ""  # one sentence for the mapping page
 

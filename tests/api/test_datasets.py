@@ -78,6 +78,50 @@ def test_what_is_wrong_with_the_whole_is_among_the_problems_once(api, content, f
     assert [problem["row"] for problem in problems if words in problem["message"]] == [None]
 
 
+def test_the_task_is_told_by_the_file_or_given_by_any_of_its_names(api):
+    pairs = b"en,zh\n" + b"".join(f"I saw the {i}th river.,我看见了{i}号河。\n".encode() for i in range(40))
+    for fields in ({}, {"task": "translation"}, {"task": "Machine-Translation"}):
+        made = api.post("/api/v1/datasets", {"file": file(pairs, "pairs.csv")} | fields).json()
+        labour()
+        got = api.get(f"/api/v1/datasets/{made['id']}").json()
+        assert (got["task"], got["state"], got["mapping"]) == ("translation", "ready", {"source": "en", "target": "zh"})
+    row = api.get(f"/api/v1/versions/{got['version']}/rows?limit=1").json()["items"][0]
+    assert set(row) == {"id", "row", "split", "source", "target", "other"}
+
+
+def test_another_task_reads_the_file_again_and_then_takes_its_own_mapping(api):
+    pairs = b"en,zh\n" + b"".join(f"I saw the {i}th river.,我看见了{i}号河。\n".encode() for i in range(40))
+    made = api.post("/api/v1/datasets", {"file": file(pairs, "pairs.csv"), "task": "classification"}).json()
+    labour()
+    got = api.get(f"/api/v1/datasets/{made['id']}").json()
+    assert (got["state"], got["fits_better"]) == ("needs_mapping", "translation")
+    address = f"/api/v1/datasets/{made['id']}/versions"
+    wrong = {"task": "translation", "mapping": {"text": "en"}}
+    assert api.post(address, wrong, content_type="application/json").status_code == 202
+    labour()
+    got = api.get(f"/api/v1/datasets/{made['id']}").json()
+    assert (got["task"], got["state"]) == ("translation", "needs_mapping") and "text" in got["reason"]
+    right = {"mapping": {"source": "zh", "target": "en"}}
+    assert api.post(address, right, content_type="application/json").status_code == 202
+    labour()
+    assert api.get(f"/api/v1/datasets/{made['id']}").json()["state"] == "ready"
+
+
+def test_a_row_that_the_task_refuses_is_named_with_its_column(api):
+    asked = b"context,question,answer\n" + b"".join(
+        b"The mill was built in 18%02d by two people.,When %d?,18%02d\n" % (i, i, i) for i in range(30)
+    )
+    made = api.post("/api/v1/datasets", {"file": file(asked + b"The mill is old.,Who?,a giant\n", "qa.csv")}).json()
+    labour()
+    got = api.get(f"/api/v1/datasets/{made['id']}").json()
+    assert (got["task"], got["state"]) == ("question_answering", "needs_mapping")
+    assert got["problems"][0] == {
+        "row": 32,
+        "column": "answer",
+        "message": "Row 32: The answer does not stand in the passage, word for word.",
+    }
+
+
 def test_texts_that_no_database_keeps_are_refused_by_field(api):
     made = api.post("/api/v1/datasets", {"file": file(reviews())}).json()
     for body in ('{"name": "a\\u0000b"}', '{"name": "\\ud800"}'):

@@ -115,6 +115,30 @@ def test_three_files_get_their_parts_by_name(page):
     assert "train 60" in page.locator(".facts").inner_text()
 
 
+def test_the_task_is_chosen_before_the_file_or_switched_behind_it(page, accessible):
+    pairs = "\n".join(["one,two", *(f"I saw the {WORDS[i % 10]} number {i}.,Ich sah Nummer {i} am Abend." for i in range(40))])
+    page.goto("/datasets/")
+    page.select_option("select[name=task]", "summarization")
+    page.evaluate(DROP, ["pairs.csv", pairs])
+    arrived(page)
+    page.locator("[data-create]").wait_for(timeout=60_000)
+    assert page.locator("[data-task]").input_value() == "summarization"
+    assert page.locator("[data-role]").evaluate_all("all => all.map(each => each.value)") == ["document", "summary"]
+    switch = page.locator("[data-switch]")
+    assert not switch.is_visible()
+    page.select_option("[data-task]", "translation")
+    switch.click()
+    page.locator("[data-role]").first.wait_for(timeout=60_000)
+    page.wait_for_function("document.querySelector('[data-task]')?.value === 'translation'", timeout=60_000)
+    assert page.locator("[data-role]").evaluate_all("all => all.map(each => each.value)") == ["source", "target"]
+    accessible(page)
+    page.locator("[data-create]").click()
+    page.locator("table.rows").wait_for(timeout=60_000)
+    assert page.locator("table.rows thead").inner_text().splitlines()[2:] and page.get_by_text("Translation").first.is_visible()
+    assert page.locator(".bars").count() == 0
+    assert page.errors == []
+
+
 def test_markup_in_names_cells_and_labels_stays_text(page):
     lines = [f'"{PAYLOADS[i % 3]} {i}","{PAYLOADS[i % 3]}",lamp' for i in range(60)]
     page.goto("/datasets/")

@@ -44,12 +44,12 @@ def csv_text(rows, header="text,label"):
     return "\n".join(([header] if header else []) + list(quoted)) + "\n"
 
 
-def reading(path, out, part="file", name=None, **options):
+def reading(path, out, part="file", name=None, task="classification", **options):
     """What the child would answer, without the child: the same code, and JSON all the way."""
     files = [{"part": part, "name": name or path.name, "path": str(path)}] if not isinstance(path, dict) else []
     if isinstance(path, dict):
         files = [{"part": part, "name": p.name, "path": str(p)} for part, p in path.items()]
-    job = {"files": files, "task": "classification", "options": options, "out": str(out)}
+    job = {"files": files, "task": task, "options": options, "out": str(out)}
     return json.loads(json.dumps(read(job, Limits(), lambda *_: None)))
 
 
@@ -80,7 +80,7 @@ def workbook_of(path, rows):
 
 
 def publishing(report, out, **changes):
-    job = {"staged": report["staged"], "task": "classification", "mapping": report["mapping"], "out": str(out), "accept_rejected": True}
+    job = {"staged": report["staged"], "task": report["task"], "mapping": report["mapping"], "out": str(out), "accept_rejected": True}
     return json.loads(json.dumps(publish({**job, **changes}, Limits(), lambda *_: None)))
 
 

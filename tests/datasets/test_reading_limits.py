@@ -201,7 +201,6 @@ def test_the_limits_of_the_child_do_not_touch_this_process(child, tmp_path):
         ("cut.parquet", b"PAR1" + bytes(100) + b"PAR1", "damaged"),
         ("cut.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "damaged"),
         ("blank.csv", b"\n\n  \n", "no_rows"),
-        ("one.csv", b"text\nabc\ndef\n", "one_column"),
     ],
 )
 def test_what_is_no_table_gets_a_clear_word(tmp_path, name, data, code):

@@ -14,10 +14,12 @@ EXPECTED = {entry["file"]: entry for entry in json.loads((MADE / "expected.json"
 REFUSED = {  # file: (code, words of the message)
     "empty.csv": ("empty", "0 bytes"),
     "header_only.csv": ("no_rows", "no rows"),
-    "parallel_200.en": ("one_column", "translation"),
-    "parallel_198.zh": ("one_column", "translation"),
-    "swapped_languages.tsv": ("other_task", "translation"),
-    "squad_wrong_offsets.json": ("other_task", "question answering"),
+}
+OTHERS = {  # file: (the task that it is rather for, code of what is wrong with it as a classification, if anything)
+    "parallel_200.en": ("generation", "one_column"),
+    "parallel_198.zh": ("generation", "one_column"),
+    "swapped_languages.tsv": ("translation", "no_role"),
+    "squad_wrong_offsets.json": ("question_answering", ""),
 }
 DELIMITERS = {"tab": "\t", ",": ",", ";": ";"}
 ENCODINGS = {
@@ -69,6 +71,14 @@ def test_what_cannot_be_used_is_refused_with_a_clear_word(made, name):
         made(name)
     assert refused.value.code == code
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_what_is_for_another_task_is_read_and_the_other_task_named(made, name):
+    task, code = OTHERS[name]
+    report = made(name)
+    assert (report["task"], report["fits_better"], report["plain"]) == ("classification", task, False)
+    assert {"other_task", code or "other_task"} <= codes(report)
 
 
 def test_chinese_text_in_gb18030_is_shown_rightly(made):

@@ -3,8 +3,10 @@
 import pytest
 from django.urls import reverse
 
+from webapp.catalog.models import ModelVersion
 from webapp.people.access import actor_of
 from webapp.playground.models import Prediction
+from worker.nlp import TASKS
 
 
 def test_the_panel_has_the_form_the_examples_and_the_code(signed_in, vera, model):
@@ -39,7 +41,7 @@ def test_the_playground_offers_the_models_of_the_team_that_one_works_in_and_the_
     assert "reviews-1" not in client.get(reverse("playground:page")).content.decode()
     chosen = client.get(reverse("playground:page"), {"model": model.pk})
     assert chosen.context["model"] == model and chosen.context["models"] == [model]
-    assert f'<option value="{model.pk}" selected>' in chosen.content.decode()
+    assert f'href="?model={model.pk}" aria-current="true"' in chosen.content.decode()
 
 
 def test_history_shows_what_was_asked_as_text(signed_in, vera, model, listening):
@@ -51,3 +53,55 @@ def test_history_shows_what_was_asked_as_text(signed_in, vera, model, listening)
 
 def test_an_empty_history_says_so(signed_in, vera, model):
     assert "not asked this model anything" in signed_in(vera).get(reverse("playground:history", args=[model.pk])).content.decode()
+
+
+# --- beside each other, and shared ----------------------------------------------------------------------------------------
+
+
+def test_the_address_says_who_is_compared(signed_in, vera, team, model):
+    other = ModelVersion.objects.create(team=team, name="reviews-2", kind="run", task="classification", folder="x")
+    page = signed_in(vera).get(reverse("playground:page"), {"model": model.pk, "with": ["base", other.pk]})
+    assert [(each["name"], each["untuned"]) for each in page.context["columns"]] == [
+        ("reviews-1", False),
+        ("tiny base", True),
+        ("reviews-2", False),
+    ]
+
+
+def test_nobody_compares_with_a_model_of_another_team(signed_in, charlie, vera, model):
+    theirs = ModelVersion.objects.create(team=charlie.teams.get(), name="theirs", kind="run", task="classification", folder="x")
+    assert signed_in(vera).get(reverse("playground:page"), {"model": model.pk, "with": theirs.pk}).status_code == 404
+
+
+def test_a_shared_question_is_drawn_for_the_team_and_is_not_there_for_others(signed_in, alice, vera, charlie, team, model):
+    asked = Prediction.objects.create(
+        team=team, created_by=alice, model=model, inputs={"text": "</script><b>fine"}, state="done", answer={"label": "good"}, latency_ms=7
+    )
+    page = signed_in(vera).get(reverse("playground:prediction", args=[asked.pk]))
+    content = page.content.decode()
+    assert page.context["asked"]["answer"] == {"label": "good", "latency_ms": 7, "engine": ""}
+    assert "Asked of reviews-1" in content and "by alice" in content and "Ask again" in content and "<b>fine" not in content
+    assert signed_in(charlie).get(reverse("playground:prediction", args=[asked.pk])).status_code == 404
+
+
+def test_of_texts_asked_at_once_the_first_is_shown(signed_in, vera, alice, team, model):
+    rows = [{"text": "one"}, {"text": "two"}]
+    asked = Prediction.objects.create(team=team, created_by=alice, model=model, inputs=rows, state="failed", reason="Torn.")
+    page = signed_in(vera).get(reverse("playground:prediction", args=[asked.pk]))
+    assert page.context["asked"] == {
+        "inputs": {"text": "one"},
+        "parameters": {},
+        "answer": {"latency_ms": None, "engine": ""},
+        "reason": "Torn.",
+    }
+    assert "2 texts were asked at once" in page.content.decode()
+
+
+def test_every_kind_of_answer_has_its_partial_and_its_element(settings):
+    partials = sorted((settings.ROOT / "templates/playground/answers").glob("*.html"))
+    assert len(partials) >= 6
+    for partial in partials:
+        module = settings.ROOT / f"static/js/lib/answer-{partial.stem}.js"
+        assert f"<answer-{partial.stem} " in partial.read_text() and f'define("answer-{partial.stem}"' in module.read_text()
+    for task in TASKS.values():
+        assert task.answer_view in {partial.stem for partial in partials}

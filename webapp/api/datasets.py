@@ -15,10 +15,9 @@ from pydantic import Field, ValidationError
 
 from webapp.api.door import Body, Problem, field_error, page
 from webapp.datasets import rows
-from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload
+from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload, task_called
 from webapp.people.access import WRITE, find
 from worker.nlp import TASKS
-from worker.spec import SpecError
 
 LISTED_PROBLEMS = 20  # of each dataset in a list
 router = Router()
@@ -42,11 +41,13 @@ class Files(Reading):
     """Uploads that arrived by tus, by part: {"file": id}, or {"train": id, "validation": id, "test": id}."""
 
     uploads: dict[str, UUID] = Field(default_factory=dict)
+    task: str | None = Field(None, max_length=40)
 
 
-class NewDataset(Files):
+class NewDataset(Reading):
+    uploads: dict[str, UUID] = Field(default_factory=dict)
     name: str = Field("", max_length=200)
-    task: str = "classification"
+    task: str = Field("", max_length=40)  # by slug or alias; left out: what the columns say
 
 
 class Change(Body):
@@ -121,12 +122,9 @@ def options_of(said: Reading) -> dict[str, Any]:
 @router.post("/datasets", response={202: dict[str, Any]}, openapi_extra=FORM, summary="Upload files and have them read")
 def create(request: HttpRequest, response: HttpResponse) -> Any:
     wanted: NewDataset = said(request, NewDataset)
-    if wanted.task not in TASKS:
-        raise SpecError(
-            "task", _("There is no task called %(task)s; there are %(tasks)s.") % {"task": wanted.task, "tasks": ", ".join(TASKS)}
-        )
+    task = task_called(wanted.task)
     uploads = sent_files(request, wanted.uploads, request.actor.team_id)  # type: ignore[attr-defined]
-    made = Dataset.start(request.actor, wanted.name, wanted.task, uploads, options_of(wanted))  # type: ignore[attr-defined]
+    made = Dataset.start(request.actor, wanted.name, task, uploads, options_of(wanted))  # type: ignore[attr-defined]
     response["Location"] = f"/api/v1/datasets/{made.pk}"
     return 202, facts(made)
 
@@ -161,14 +159,17 @@ def confirm(request: Any, pk: UUID) -> Any:
     found: Dataset = find(request.actor, Dataset, pk, WRITE)
     wanted: Files = said(request, Files)
     if request.FILES or wanted.uploads:
+        found.settle_task(task_called(wanted.task or "") or found.task)
         found.add_files(request.actor, sent_files(request, wanted.uploads, found.team_id), options_of(wanted))
     else:
         reading = found.latest_import
         if reading is None or not reading.report:
             raise Problem(409, "Conflict", found.reason or _("The file is still being read. Wait until the state is needs_mapping."))
         options = options_of(wanted)
+        task = task_called(wanted.task or "") or found.task
+        mapping = options.pop("mapping", None) or (reading.mapping if task == found.task else {})
         try:
-            reading.confirm(request.actor, options.pop("mapping", None) or reading.mapping, **options)
+            reading.confirm(request.actor, mapping, task=task, **options)
         except NotNow as error:
             raise Problem(409, "Conflict", str(error)) from None
     found.refresh_from_db()
@@ -231,6 +232,7 @@ def described(dataset: Dataset, versions: list[DatasetVersion], reading: Import 
         "columns": [column["name"] for column in report.get("columns", [])],
         "labels": report.get("labels", []),
         "joins": report.get("joins", {}),
+        "fits_better": report.get("fits_better", ""),
         "mapping": (reading and reading.options.get("mapping")) or report.get("mapping", {}),
         "version": str(versions[0].pk) if versions else None,
         "versions": [{"id": str(v.pk), "number": v.number, "hash": v.hash, "rows": v.rows} for v in versions],

@@ -13,6 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
+from django.utils.functional import cached_property
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
@@ -267,6 +268,15 @@ class ModelVersion(models.Model):
         except (OSError, ValueError, AttributeError):
             return []
         return [example for example in found if isinstance(example, dict)][:3] if isinstance(found, list) else []
+
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """What it learnt of its rows beside the weights (docs/internals.md, "Tasks"): languages, which inputs it uses."""
+        try:
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8")).get("tunebench")
+        except (OSError, ValueError, AttributeError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def run_id(self) -> UUID | None:

@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy as _
 
 from webapp.datasets.models import PARTS, Import, Upload
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
+from worker.nlp import TASKS, Task
 
 DELIMITERS = ((",", _("comma")), (";", _("semicolon")), ("\t", _("tab")), ("|", _("bar")))
 ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "gb18030", "big5", "shift_jis", "euc-kr", "cp1251")
 LABELS_SHOWN = 200  # that can be joined on the page
-OF_THE_LABELS = {"missing_label", "missing_text", "label_variants", "no_role", "conflicting_labels"}  # findings that another mapping ends
+OF_THE_MAPPING = ("missing_", "bad_", "label_variants", "no_role", "conflicting_labels")  # findings that another mapping ends
 
 
 def chosen_uploads(request: HttpRequest) -> dict[str, Upload]:
@@ -94,8 +94,20 @@ class Mapping:
 
     @property
     def choices(self) -> list[tuple[str, str]]:
-        roles = [(role.name, role.label) for role in TASKS[self.reading.dataset.task].roles]
-        return [("", str(_("Ignore"))), *roles, ("split", str(_("Split")))]
+        return [("", str(_("Ignore"))), *((role.name, str(_(role.label))) for role in self.task.roles), ("split", str(_("Split")))]
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.reading.dataset.task]
+
+    @property
+    def tasks(self) -> list[Task]:
+        return list(TASKS.values())
+
+    @property
+    def fits_better(self) -> Task | None:
+        """Another task that the file seems to be for."""
+        return TASKS.get(self.reading.report.get("fits_better", ""))
 
     @property
     def preview(self) -> list[dict[str, Any]]:
@@ -104,7 +116,7 @@ class Mapping:
 
     @property
     def label_role(self) -> str:
-        return next((role.name for role in TASKS[self.reading.dataset.task].roles if role.is_label), "")
+        return next((role.name for role in self.task.roles if role.is_label), "")
 
     @property
     def labels_found(self) -> list[dict[str, Any]]:
@@ -123,27 +135,16 @@ class Mapping:
         return [{**label, "to": self.labels.get(label["name"], label["name"])} for label in self.shown_labels]
 
     @property
-    def counts(self) -> dict[str, int]:
-        """{code: rows} of what this mapping leaves out; empty when it is not the one that was counted."""
-        if not self.is_counted:
-            return {}
-        found = {finding["code"]: int(finding["count"]) for finding in self.reading.report.get("findings", [])}
-        left_out = {code: found[code] for code in ("missing_text", "missing_label", "blank_rows") if found.get(code)}
-        rejected = int(self.reading.report.get("rows_rejected", 0))
-        return left_out | ({"rejected": rejected} if rejected else {})
-
-    @property
     def left_out(self) -> int | None:
-        """Rows that cannot be used; None when that shows only later, as one row may lack two things."""
-        counts = self.counts
-        if {"missing_text", "missing_label"} <= counts.keys():
+        """Rows that cannot be used; None where nobody has counted: with another mapping, or in very long files."""
+        report = self.reading.report
+        if not self.is_counted or report.get("rows_unusable") is None:
             return None
-        return sum(counts.values())
+        return int(report["rows_rejected"] + report["rows_blank"] + report["rows_unusable"])
 
     @property
     def usable(self) -> int | None:
-        is_known = self.is_counted and "" not in self.labels.values()
-        return None if self.left_out is None or not is_known else int(self.reading.report.get("rows", 0)) - self.left_out
+        return None if self.left_out is None or "" in self.labels.values() else int(self.reading.report.get("rows", 0)) - self.left_out
 
     @property
     def is_counted(self) -> bool:
@@ -157,8 +158,8 @@ class Mapping:
 
     @property
     def problems_total(self) -> int:
-        of_mapping = sum(self.counts.get(code, 0) for code in ("missing_text", "missing_label"))
-        return int(sum(self.reading.report.get("counts", {}).values())) + of_mapping
+        of_mapping = self.reading.report.get("rows_unusable") if self.is_counted else 0
+        return int(sum(self.reading.report.get("counts", {}).values())) + (of_mapping or 0)
 
     @property
     def encodings(self) -> list[str]:
@@ -174,6 +175,7 @@ class Mapping:
     def findings(self) -> list[dict[str, Any]]:
         """Of the reading, and of the last try to make a version; errors first."""
         tried = self.reading.report.get("publishing", {}).get("findings", [])
-        known = [f for f in self.reading.report.get("findings", []) if self.is_counted or f["code"] not in OF_THE_LABELS]
+        known = [f for f in self.reading.report.get("findings", []) if self.is_counted or not f["code"].startswith(OF_THE_MAPPING)]
         seen = {finding["code"]: finding for finding in [*known, *tried]}
+        seen.pop("other_task", None)  # stands above the table, with its button
         return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))

@@ -21,6 +21,9 @@ from webapp.people.access import find
 from webapp.work.models import WorkItem
 from worker.nlp import TASKS
 from worker.nlp.measures import BASELINES
+from worker.spec import Metric
+
+LONG = 60  # characters of a text, on average, that gets a wide column
 
 
 def find_version(request: HttpRequest, pk: Any, number: int) -> tuple[Dataset, DatasetVersion]:
@@ -45,16 +48,19 @@ def render_rows(request: HttpRequest, found: Dataset, shown: DatasetVersion) -> 
     wanted = wanted_rows(request)
     after = request.GET.get("after", "")
     page = rows.page_of(shown, wanted, int(after) if after.isascii() and after.isdigit() and len(after) < 12 else -1)
+    columns = columns_of(found, shown, page)
     context = about(request, found) | {
         "version": shown,
+        "task": TASKS[shown.task],
         "versions": found.versions.select_related("created_by").annotate(used_by=Count("runs")),
         "baselines": baselines(shown),
-        "baseline_metrics": TASKS[shown.task].metrics[:2],
+        "baseline_metrics": measured(shown),
         "baselines_failed": WorkItem.objects.filter(subject=shown.pk, kind="baselines", state=WorkItem.State.FAILED).exists(),
         "statistics": statistics(shown),
         "page": page,
         "wanted": wanted,
-        "columns": columns_of(found, shown, page),
+        "columns": columns,
+        "rows": [{**row, "cells": list(zip(columns, row["values"].values(), strict=True))} for row in page.rows],
         "bars": bars(shown),
         "query": Query(request.GET.dict()),
         "after": after,
@@ -78,7 +84,19 @@ def columns_of(found: Dataset, version: DatasetVersion, page: rows.Page) -> list
     reading = found.latest_import if version == found.latest_version else None
     known = {column["name"]: column for column in (reading.report.get("columns", []) if reading else [])}
     names = list(page.rows[0]["values"]) if page.rows else [*version.mapping]
-    return [{"name": name, "known": known.get(version.mapping.get(name, name))} for name in names]
+    called = titles(version)
+
+    def is_long(name: str) -> bool:
+        return name in called and sum(len(row["values"][name] or "") for row in page.rows) > LONG * len(page.rows)
+
+    return [
+        {"title": called.get(name, name), "known": known.get(version.mapping.get(name, name)), "is_long": is_long(name)} for name in names
+    ]
+
+
+def titles(version: DatasetVersion) -> dict[str, str]:
+    """What people call the columns that the task knows."""
+    return {role.name: _(role.label) for role in TASKS[version.task].roles}
 
 
 def bars(version: DatasetVersion) -> list[dict[str, Any]]:
@@ -89,19 +107,36 @@ def bars(version: DatasetVersion) -> list[dict[str, Any]]:
     ]
 
 
+def measured(version: DatasetVersion) -> list[Metric]:
+    """The first two metrics that the baselines were scored by."""
+    scored = {name for score in version.baselines.get("scores", {}).values() for name in score}
+    return [metric for metric in TASKS[version.task].metrics if metric.name in scored][:2]
+
+
 def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
-    metrics = TASKS[version.task].metrics[:2]
     scores = version.baselines.get("scores", {})
     return [
-        {"title": _(BASELINES.get(name, name)), "values": [m.shown(score[m.name]) for m in metrics if m.name in score]}
+        {
+            "title": _(BASELINES.get(name, name)),
+            "values": [m.shown(score[m.name]) if m.name in score else "" for m in measured(version)],
+        }
         for name, score in scores.items()
     ]
 
 
 def statistics(version: DatasetVersion) -> list[tuple[str, str]]:
-    """The numbers that have a name for people; others stay in the API."""
-    found = flat(version.statistics)
-    return [(str(title), f"{found[name]:,.0f}") for name, title in STATISTICS.items() if isinstance(found.get(name), int | float)]
+    """The numbers that have a name for people; others stay in the API. Where a row has several texts, the lengths of each."""
+    known, roles = titles(version), {role.name: role for role in TASKS[version.task].roles}
+    is_needed = any(role.required for role in roles.values())  # then lengths of optional texts say little
+    lengths = version.statistics.get("texts", {})
+    texts = {name: found for name, found in lengths.items() if name in known and (roles[name].required or not is_needed)}
+    found = [(f"{known[name]}: {title}", value) for name, lengths in texts.items() for title, value in told(lengths, SHORT_STATISTICS)]
+    return found + told(version.statistics, {name: t for name, t in STATISTICS.items() if not texts or "." not in name})
+
+
+def told(tree: dict[str, Any], names: dict[str, Any]) -> list[tuple[str, str]]:
+    found = flat(tree)
+    return [(str(title), f"{found[name]:,.0f}") for name, title in names.items() if isinstance(found.get(name), int | float)]
 
 
 def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -122,6 +157,10 @@ STATISTICS = {
     "near_duplicates": gettext_lazy("Near duplicates"),
     "conflicts": gettext_lazy("Same text, different labels"),
 }
+SHORT_STATISTICS = {
+    "chars.p50": gettext_lazy("characters, middle row"),
+    "chars.max": gettext_lazy("characters, longest row"),
+}
 
 
 @login_required
@@ -132,7 +171,9 @@ def row(request: HttpRequest, pk: Any, number: int, position: int) -> HttpRespon
     one = rows.row_at(shown, position)
     if one is None:
         raise Http404
-    one |= {"before": position - 1, "behind": position + 1}
+    known = titles(shown)
+    cells = [(known.get(name, name), value) for name, value in one["values"].items()]
+    one |= {"before": position - 1, "behind": position + 1, "cells": cells}
     template = "datasets/_row.html" if request.htmx else "datasets/row.html"  # type: ignore[attr-defined]
     return render(request, template, about(request, found) | {"version": shown, "row": one, "last": shown.rows - 1})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -13,19 +12,17 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonRe
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.datasets.forms import Mapping, chosen_uploads
 from webapp.datasets.models import Dataset, NotNow, Upload
-from webapp.datasets.pages import about, attachment, limits
+from webapp.datasets.pages import SAMPLES, about, attachment, limits
 from webapp.datasets.table import render_rows
 from webapp.people.access import WRITE, find
 from worker.nlp import TASKS
 from worker.spec import SpecError
 
 LISTED = 50
-SAMPLE = settings.ROOT / "webapp" / "home" / "sample" / "reviews.csv"
 
 
 @login_required
@@ -34,8 +31,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     if request.method == "POST":
         try:
-            task = request.POST.get("task") or next(iter(TASKS))
-            made = Dataset.start(actor, request.POST.get("name", ""), task, chosen_uploads(request))
+            made = Dataset.start(actor, request.POST.get("name", ""), request.POST.get("task", ""), chosen_uploads(request))
         except SpecError as error:
             messages.error(request, str(error))
             return redirect("datasets:list")
@@ -43,8 +39,10 @@ def datasets(request: HttpRequest) -> HttpResponse:
     found = Dataset.objects.visible_to(actor).filter(team=actor.team_id).with_latest().select_related("created_by").order_by("-pk")
     page = Paginator(found, LISTED).get_page(request.GET.get("page"))
     unfinished = Upload.objects.visible_to(actor).filter(created_by=actor.user, dataset=None, sha256="").order_by("-pk")[:5]
+    for each in page:
+        each.for_task = TASKS.get(each.task)
     context = {"page": page, "unfinished": unfinished, "may_write": actor.may(WRITE, actor.team_id), "deleted": just_deleted(request)}
-    return render(request, "datasets/list.html", context | limits())
+    return render(request, "datasets/list.html", context | limits() | {"tasks": list(TASKS.values()), "samples": SAMPLES})
 
 
 def just_deleted(request: HttpRequest) -> Dataset | None:
@@ -59,11 +57,14 @@ def just_deleted(request: HttpRequest) -> Dataset | None:
 @login_required
 @require_POST
 def sample(request: HttpRequest) -> HttpResponse:
-    """The reviews that come with the product, as if somebody had dropped the file."""
+    """A file that comes with the product, as if somebody had dropped it."""
     actor = request.actor  # type: ignore[attr-defined]
-    with SAMPLE.open("rb") as file:
-        upload = Upload.take(actor, "sample-reviews.csv", file, SAMPLE.stat().st_size)
-    return redirect("datasets:show", Dataset.start(actor, _("Sample reviews"), "classification", {"file": upload}).pk)
+    chosen = SAMPLES.get(request.POST.get("sample") or next(iter(SAMPLES)))
+    if chosen is None:
+        raise Http404
+    with chosen.path.open("rb") as file:
+        upload = Upload.take(actor, f"sample-{chosen.file}", file, chosen.path.stat().st_size)
+    return redirect("datasets:show", Dataset.start(actor, str(chosen.name), chosen.task, {"file": upload}).pk)
 
 
 @login_required
@@ -122,14 +123,15 @@ def versions(request: HttpRequest, pk: Any) -> HttpResponse:
 @login_required
 @require_POST
 def readings(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Read the same file with another header row, encoding, delimiter or sheet."""
+    """Read the same file with another header row, encoding, delimiter or sheet, or for another task."""
     found: Dataset = find(request.actor, Dataset, pk, WRITE)  # type: ignore[attr-defined]
     reading = found.latest_import
     if reading is None:
         raise Http404
     try:
-        found.read_again(request.actor.user, Mapping.of(reading).reading_answers(request.POST))  # type: ignore[attr-defined]
-    except NotNow as error:
+        task = request.POST.get("as") or request.POST.get("task", "")
+        found.read_again(request.actor.user, Mapping.of(reading).reading_answers(request.POST), task)  # type: ignore[attr-defined]
+    except (SpecError, NotNow) as error:
         messages.error(request, str(error))
     return redirect("datasets:show", pk)
 

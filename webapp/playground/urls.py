@@ -7,4 +7,5 @@ urlpatterns = [
     path("", views.page, name="page"),
     path("models/<uuid:pk>/try/", views.panel, name="try"),
     path("models/<uuid:pk>/history/", views.history, name="history"),
+    path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
 ]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from webapp.catalog.models import ModelVersion
-from webapp.people.access import SignedIn, find
+from webapp.people.access import Actor, SignedIn, find
 from webapp.playground.models import Prediction, why_silent
 from worker.nlp import TASKS
+from worker.spec import Setting
 
 MOST_MODELS = 200  # in the picker, newest first
+MOST_COMPARED = 4
+BASE = "base"  # in the address: the first model's base as it came
+SWAP = "direction"  # the parameter that the swap button turns, for models that can both
+WIDEST_SLIDER = 5_000  # steps
 
 
 @login_required
@@ -29,35 +37,114 @@ def page(request: SignedIn) -> HttpResponse:
         models.insert(0, chosen)
     chosen = chosen or next(iter(models), None)
     content = {"tasks": TASKS.values(), "task": task, "models": models, "model": chosen}
-    return render(request, "playground/page.html", content | (drawn(request, chosen) if chosen else {}))
+    if chosen:
+        beside = [compared(actor, chosen, name) for name in request.GET.getlist("with")[: MOST_COMPARED - 1]]
+        content |= drawn(request, chosen) | {"full": True, "columns": [column(chosen), *filter(None, beside)]}
+    return render(request, "playground/page.html", content)
 
 
 @login_required
 def panel(request: SignedIn, pk: UUID) -> HttpResponse:
     """ "Try it": a fragment that the pages of runs and models fetch."""
     model = find(request.actor, ModelVersion.objects.select_related("parent"), pk)
-    return render(request, "playground/_try.html", drawn(request, model))
+    content = drawn(request, model) if model.is_answering else {"model": model, "silence": why_silent(model)}
+    return render(request, "playground/_try.html", content)
 
 
 @login_required
 def history(request: SignedIn, pk: UUID) -> HttpResponse:
     """What this person asked the model lately: a fragment."""
-    actor = request.actor
-    model = find(actor, ModelVersion, pk)
-    return render(request, "playground/_history.html", {"model": model, "predictions": Prediction.recent(actor, model)})
+    model = find(request.actor, ModelVersion, pk)
+    asked = [{"prediction": each, "question": json.dumps(question(each))} for each in Prediction.recent(request.actor, model)]
+    return render(request, "playground/_history.html", {"model": model, "asked": asked})
 
 
+@login_required
+def prediction(request: SignedIn, pk: UUID) -> HttpResponse:
+    """One question with its answer as it was: the address that a team passes around."""
+    found = find(request.actor, Prediction.objects.select_related("model__parent", "created_by"), pk)
+    model = found.model
+    told = {"latency_ms": found.latency_ms, "engine": found.engine}
+    asked = question(found) | {"answer": first_of(found.answer) | told, "reason": found.reason}
+    if found.state != Prediction.State.DONE:
+        asked["reason"] = found.reason or _("There is no answer to this question yet. Ask it again.")
+    content = drawn(request, model) | {
+        "prediction": found,
+        "asked": asked,
+        "many": len(found.inputs) if isinstance(found.inputs, list) else 0,
+        "silence": "" if model.is_answering else why_silent(model),
+        "full": True,
+        "columns": [column(model, found.untuned)],
+    }
+    return render(request, "playground/prediction.html", content)
+
+
+# --- what a panel is drawn from -------------------------------------------------------------------------------------------
 def drawn(request: SignedIn, model: ModelVersion) -> dict[str, Any]:
-    """What the panel needs; the form is built from what the task says about its inputs."""
-    if not model.is_answering:
-        return {"model": model, "silence": why_silent(model)}
-    fields = TASKS[model.task].inputs
-    base = model.parent if model.parent and not model.parent.deleted_at else None
+    """What the panel needs; everything but the model comes from what the task says about itself."""
+    task, known = TASKS[model.task], model.known
+    fields = [field for field in task.inputs if field.required or field.name in known.get("inputs", ())]
+    both_ways = bool(known.get("both_ways"))
+    path = f"/api/v1/models/{model.pk}/predictions"
     return {
         "model": model,
-        "base": base,
+        "task": task,
         "fields": fields,
-        "examples": [[example.get(field.name, "") for field in fields] for example in model.examples],
-        "address": request.build_absolute_uri(f"/api/v1/models/{model.pk}/predictions"),
-        "path": f"/api/v1/models/{model.pk}/predictions",
+        "passage": max(fields, key=lambda field: (field.long, field.most_chars)).name,  # what offsets of an answer count in
+        "parameters": [drawer_row(each) for each in task.parameters if known_by(model, each)],
+        "examples": [example for row in model.examples if (example := example_of([field.name for field in fields], row))],
+        "languages": [known["source_lang"], known.get("target_lang", "")] if "source_lang" in known else None,
+        "can_swap": both_ways,
+        "swap": SWAP,
+        "columns": [column(model)],
+        "answer_templates": [f"playground/answers/{task.answer_view}.html", "playground/answers/text.html"],
+        "shared": reverse("playground:prediction", args=[model.pk]).replace(f"{model.pk}/", ""),
+        "address": request.build_absolute_uri(path),
     }
+
+
+def column(model: ModelVersion, untuned: bool = False) -> dict[str, Any]:
+    """One of the models that answer beside each other; untuned: its base, as it came."""
+    name = model.parent.name if untuned and model.parent else model.name
+    return {"model": model, "untuned": untuned, "name": name, "base_says": has_base(model) and not untuned}
+
+
+def compared(actor: Actor, first: ModelVersion, name: str) -> dict[str, Any] | None:
+    """The column that stands as `name` in the address. Nothing when it cannot answer the same question."""
+    if name == BASE:
+        return column(first, untuned=True) if has_base(first) else None
+    other = find(actor, ModelVersion.objects.answering().select_related("parent"), name)
+    return column(other) if other.task == first.task else None
+
+
+def has_base(model: ModelVersion) -> bool:
+    return model.parent is not None and not model.parent.deleted_at
+
+
+def known_by(model: ModelVersion, setting: Setting) -> bool:
+    """Whether the parameter does anything for a model of this shape, and in languages that it can turn around."""
+    return (not setting.shapes or model.shape in setting.shapes) and (setting.name != SWAP or bool(model.known.get("both_ways")))
+
+
+def drawer_row(setting: Setting) -> dict[str, Any]:
+    """One parameter, with the step of its slider (none where there would be too many)."""
+    span = (setting.most or 0) - (setting.least or 0)
+    step = 1 if setting.kind == "int" else 0.01 if span <= 1 else 0.05
+    has_slider = setting.kind in ("int", "float") and 0 < span / step <= WIDEST_SLIDER
+    return {"setting": setting, "default": json.dumps(setting.default), "step": step if has_slider else None}
+
+
+def example_of(names: list[str], row: dict[str, Any]) -> dict[str, str] | None:
+    """A row to try the model with: what the chip says, and the question that it asks."""
+    inputs = {name: str(row.get(name) or "") for name in names}
+    return {"says": next(filter(None, inputs.values())), "question": json.dumps({"inputs": inputs})} if any(inputs.values()) else None
+
+
+def question(prediction: Prediction) -> dict[str, Any]:
+    """As it was asked; of a list the first."""
+    return {"inputs": first_of(prediction.inputs), "parameters": prediction.parameters}
+
+
+def first_of(found: Any) -> dict[str, Any]:
+    first: dict[str, Any] = found[0] if isinstance(found, list) else found
+    return first

@@ -18,6 +18,7 @@ LONGEST_TEXT = 1_000_000  # characters
 ROLES = ("system", "user", "assistant", "tool")
 SHOWN_PROMPT = 400  # characters of a text without a prompt from which the model goes on, for the samples
 
+DRAWN = ("temperature", 0.01)  # without it the likeliest token is always taken
 SAMPLING = (
     Setting(
         "max_tokens", _("Longest answer"), 128, _("The answer ends after this many tokens."), _("tokens"), "int", 1, 1024, advanced=False
@@ -31,12 +32,30 @@ SAMPLING = (
         most=2,
         advanced=False,
     ),
-    Setting("top_p", _("Top-p"), 0.95, _("Only the likeliest tokens that together have this chance are drawn from."), least=0.01, most=1),
-    Setting("top_k", _("Top-k"), 50, _("Only so many of the likeliest tokens are drawn from; 0: from all."), _("tokens"), "int", 0, 1000),
+    Setting(
+        "top_p",
+        _("Top-p"),
+        0.95,
+        _("Only the likeliest tokens that together have this chance are drawn from."),
+        least=0.01,
+        most=1,
+        needs=DRAWN,
+    ),
+    Setting(
+        "top_k",
+        _("Top-k"),
+        50,
+        _("Only so many of the likeliest tokens are drawn from; 0: from all."),
+        _("tokens"),
+        "int",
+        0,
+        1000,
+        needs=DRAWN,
+    ),
     Setting(
         "repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, what was said already becomes less likely."), least=0.5, most=3
     ),
-    Setting("seed", _("Seed"), 13, _("The same seed and parameters give the same text."), "", "int", 0, 2**31 - 1),
+    Setting("seed", _("Seed"), 13, _("The same seed and parameters give the same text."), "", "int", 0, 2**31 - 1, needs=DRAWN),
     Setting("stop", _("Stop at"), "", _("The answer ends before these characters."), kind="text", most=100),
 )
 

@@ -41,7 +41,17 @@ TRIED_ROWS = Setting(
 )
 
 BEAMS = Setting("beams", _("Beams"), 4, _("How many versions are followed at a time. More is slower and usually better."), "", "int", 1, 8)
-N_BEST = Setting("n_best", _("Versions shown"), 1, _("The best so many versions; at most as many as there are beams."), "", "int", 1, 8)
+N_BEST = Setting(
+    "n_best",
+    _("Versions shown"),
+    1,
+    _("The best so many versions; at most as many as there are beams."),
+    "",
+    "int",
+    1,
+    8,
+    needs=("beams", 2),
+)
 LENGTH_PENALTY = Setting(
     "length_penalty",
     _("Length penalty"),
@@ -49,6 +59,7 @@ LENGTH_PENALTY = Setting(
     _("Above 1 favours longer answers, below 1 shorter ones. Needs two beams or more."),
     least=0,
     most=3,
+    needs=("beams", 2),
 )
 MAX_TOKENS = Setting("max_tokens", _("Longest answer"), 128, _("The answer ends after this many tokens."), _("tokens"), "int", 1, 1024)
 MIN_TOKENS = Setting("min_tokens", _("Shortest answer"), 0, _("The answer has at least this many tokens."), _("tokens"), "int", 0, 512)

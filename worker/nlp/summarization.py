@@ -28,20 +28,22 @@ SENTENCES = Setting(
     "sentences",
     _("Sentences"),
     0,
-    _("How many sentences are chosen; 0: as many as in the rows it learnt from. Only for models that choose."),
+    _("How many sentences are chosen; 0: as many as in the rows it learnt from."),
     "",
     "int",
     0,
     MOST_CHOSEN,
+    shapes=(families.ENCODER,),
     advanced=False,
 )
 MARGIN = Setting(
     "variety",
     _("Variety"),
     0.3,
-    _("How much a sentence counts less because it repeats a chosen one. Only for models that choose."),
+    _("How much a sentence counts less because it repeats a chosen one."),
     least=0,
     most=1,
+    shapes=(families.ENCODER,),
 )
 
 
@@ -62,6 +64,7 @@ class Summarization(Written):
             "summary",
             _("Summary"),
             hints=("summary", "highlights", "target", "tldr", "headline", "title", "abstract_short", "摘要", "标题", "总结"),
+            shorter=True,
             help=_("The short one."),
         ),
     )
@@ -69,13 +72,8 @@ class Summarization(Written):
     parameters = (
         SENTENCES,
         MARGIN,
-        language.MAX_TOKENS,
-        language.MIN_TOKENS,
-        language.BEAMS,
-        language.LENGTH_PENALTY,
-        Setting(
-            "no_repeat_ngram", _("No repeated run of words"), 3, _("No run of so many tokens is said twice; 0 allows it."), "", "int", 0, 10
-        ),
+        *(replace(each, shapes=WRITERS) for each in (language.MAX_TOKENS, language.MIN_TOKENS, language.BEAMS, language.LENGTH_PENALTY)),
+        replace(language.NO_REPEAT, default=3, shapes=WRITERS),
     )
     settings: tuple[Setting, ...] = (
         *training(window=512, learning_rate={"": 2e-4, "quick": 5e-4, "lora": 1e-3}, batch_rows=16),

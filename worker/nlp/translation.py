@@ -31,8 +31,8 @@ class Translation(Written):
     title = _("Translation")
     about = _("Turn texts of one language into another, learnt from pairs of texts that mean the same.")
     roles: tuple[Role, ...] = (
-        Role("source", _("Source"), hints=SOURCE_HINTS, is_key=True, help=_("The text to translate.")),
-        Role("target", _("Translation"), hints=TARGET_HINTS, help=_("The same in the other language.")),
+        Role("source", _("Source"), hints=SOURCE_HINTS, language=True, is_key=True, help=_("The text to translate.")),
+        Role("target", _("Translation"), hints=TARGET_HINTS, language=True, help=_("The same in the other language.")),
     )
     inputs: tuple[Field, ...] = (Field("source", _("Text"), long=True, most_chars=10_000, hint=_("Write what should be translated")),)
     parameters = (

@@ -55,6 +55,9 @@ function date(root) {
 date(document)
 document.addEventListener("htmx:load", event => date(event.detail.elt))
 
+// Of a row of tabs that is wider than the page, the open one is in sight.
+for (const tab of document.querySelectorAll(".tabs > [aria-current]")) tab.scrollIntoView({ block: "nearest", inline: "center" })
+
 for (const line of document.querySelectorAll("[data-toast]:not(.bad)")) fade(line)
 
 document.addEventListener("htmx:configRequest", event => {

@@ -64,12 +64,6 @@ def short(count: int) -> str:
 
 
 @register.filter
-def points(score: Any) -> str:
-    """A share from 0 to 1 as points of a hundred; what was made words already stays."""
-    return score if isinstance(score, str) else f"{100 * score:.1f}" if isinstance(score, int | float) else "–"
-
-
-@register.filter
 def measured(model: ModelVersion) -> list[dict[str, Any]]:
     """The scores that a model came with, the task's first metric first: [{"title", "about", "shown", "meter"}]; no meter for a
     plain number, which has no whole."""
@@ -80,7 +74,6 @@ def measured(model: ModelVersion) -> list[dict[str, Any]]:
             "title": _(m.title),
             "about": _(m.about),
             "shown": m.shown(value),
-            "value": m.shown(value),
             "meter": f"{100 * min(1, max(0, value)):.1f}%" if m.unit == "share" else "",
         }
         for m in metrics

@@ -1,6 +1,6 @@
 """Uploads, imports, datasets and their immutable versions."""
 
-from webapp.datasets.models.dataset import PARTS, Dataset
+from webapp.datasets.models.dataset import PARTS, Dataset, task_called
 from webapp.datasets.models.imports import Import, NotNow
 from webapp.datasets.models.upload import ChecksumMismatch, DiskFull, TooLarge, Upload, WrongOffset
 from webapp.datasets.models.version import DatasetVersion
@@ -16,4 +16,5 @@ __all__ = [
     "TooLarge",
     "Upload",
     "WrongOffset",
+    "task_called",
 ]

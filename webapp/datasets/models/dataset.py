@@ -17,7 +17,7 @@ from webapp.datasets.models.version import DatasetVersion
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import TeamQuerySet, TeamScoped, User
 from webapp.work.models import WorkItem
-from worker.nlp import TASKS
+from worker.nlp import TASKS, slug_of
 from worker.spec import SpecError
 
 PARTS = ("file", "train", "validation", "test")
@@ -58,7 +58,7 @@ class Dataset(TeamScoped):
         FAILED = "failed"
 
     name = models.CharField(max_length=200)
-    task = models.CharField(max_length=40, default="classification")
+    task = models.CharField(max_length=40, default="classification")  # empty until a reading has told it, where nobody has
     state = models.CharField(max_length=14, choices=State.choices, default=State.IMPORTING)
     reason = models.TextField(blank=True)  # for people: why it failed, or why its mapping needs a look
     deleted_at = models.DateTimeField(null=True)
@@ -79,10 +79,10 @@ class Dataset(TeamScoped):
     # --- from files to a version ---
     @classmethod
     def start(cls, actor: Actor, name: str, task: str, uploads: Mapping[str, Upload], options: Mapping[str, Any] | None = None) -> Dataset:
-        """A new dataset of whole uploads by part: {"file": ...}, or {"train": ...} with "validation" and "test"."""
+        """A new dataset of whole uploads by part: {"file": ...}, or {"train": ...} with "validation" and "test".
+        Without a task the reading tells what it is for."""
         actor.require(WRITE, actor.team_id)
-        if task not in TASKS:
-            raise SpecError("task", _("There is no task called %(task)s.") % {"task": task})
+        task = task_called(task)
         files = list_files(uploads)
         with transaction.atomic():
             dataset: Dataset = cls.objects.create(
@@ -115,12 +115,19 @@ class Dataset(TeamScoped):
             hand_over("read_files", reading.pk)
         return reading
 
-    def read_again(self, user: User, options: Mapping[str, Any]) -> Import:
-        """The same files, understood in another way."""
+    def read_again(self, user: User, options: Mapping[str, Any], task: str = "") -> Import:
+        """The same files, understood in another way or for another task."""
         latest = self.latest_import
         if latest is None or self.state == self.State.IMPORTING:
             raise NotNow(_("The file is still being read. Wait until that is done."))
-        return self.read(user, latest.files, {**latest.options, **options})
+        with transaction.atomic():
+            self.settle_task(task_called(task) or self.task)
+            return self.read(user, latest.files, {**latest.options, **options})
+
+    def settle_task(self, task: str) -> None:
+        """From now on this is what the rows are for; versions keep theirs."""
+        Dataset.every.filter(pk=self.pk).update(task=task)
+        self.task = task
 
     def _become(self, state: str, reason: str = "") -> None:
         Dataset.every.filter(pk=self.pk).update(state=state, reason=reason)
@@ -179,6 +186,15 @@ class Dataset(TeamScoped):
 
     def restore(self) -> None:
         Dataset.every.filter(pk=self.pk).update(deleted_at=None)
+
+
+def task_called(name: str) -> str:
+    """The slug of a task by any of its names; empty for none. Raises SpecError when there is no such task."""
+    slug = slug_of(name) if name.strip() else ""
+    if slug and slug not in TASKS:
+        known = {"task": name[:40], "tasks": ", ".join(TASKS)}
+        raise SpecError("task", _("There is no task called %(task)s; there are %(tasks)s.") % known)
+    return slug
 
 
 def list_files(uploads: Mapping[str, Upload]) -> list[dict[str, str]]:

@@ -70,6 +70,7 @@ class Import(TeamScoped):
         with transaction.atomic():
             if not self._move(self.State.READ, out_of=[self.State.READING], report=report):
                 return
+            self.dataset.settle_task(report["task"])
             told = next((f["message"] for f in report.get("findings", []) if f["level"] == "error"), "")
             try:
                 self.check_mapping(self.mapping)
@@ -85,11 +86,12 @@ class Import(TeamScoped):
 
     def confirm(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
         """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,
-        `delimiter`, `sheet`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
+        `delimiter`, `sheet` or `task`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
         given = {name: value for name, value in options.items() if value is not None}
+        task = given.pop("task", self.dataset.task)
         wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True, "look": False}
-        if any(wanted.get(name) != self.options.get(name) for name in READING_OPTIONS):
-            return self.dataset.read_again(actor.user, wanted)
+        if task != self.dataset.task or any(wanted.get(name) != self.options.get(name) for name in READING_OPTIONS):
+            return self.dataset.read_again(actor.user, wanted, task)
         self.check_mapping(mapping)
         with transaction.atomic():
             again = [self.State.READ, self.State.PUBLISHED]
@@ -106,7 +108,8 @@ class Import(TeamScoped):
 
     def check_mapping(self, mapping: Mapping[str, str]) -> None:
         columns = [column["name"] for column in self.report.get("columns", [])]
-        roles = {role.name: role for role in TASKS[self.dataset.task].roles}
+        task = TASKS[self.dataset.task]
+        roles = [role.name for role in task.roles]
         for role, column in mapping.items():
             if role not in roles and role != "split":
                 raise SpecError(
@@ -119,9 +122,8 @@ class Import(TeamScoped):
                     _("The file has no column called %(column)s. It has %(columns)s.")
                     % {"column": column, "columns": ", ".join(columns[:20])},
                 )
-        for needed in roles.values():
-            if needed.required and not mapping.get(needed.name):
-                raise SpecError("mapping", _("Choose the column that holds: %(role)s.") % {"role": needed.label})
+        for needed in task.lacking({role: column for role, column in mapping.items() if column}):
+            raise SpecError("mapping", _("Choose the column that holds: %(role)s.") % {"role": _(needed.label)})
         if len(set(mapping.values())) < len(mapping):
             raise SpecError("mapping", _("One column cannot have two roles."))
 
@@ -168,6 +170,7 @@ class Import(TeamScoped):
             before = next((other for other in others if other.report), None)
             if before:
                 self._move(self.State.REPLACED, out_of=[self.State.FAILED])
+                self.dataset.settle_task(before.report["task"])
             if before and before._move(self.State.READ, out_of=[self.State.REPLACED]):
                 self.dataset.ask(reason)
             else:

@@ -3,7 +3,7 @@
 Pure Python without Django: everything here runs in a child process with capped memory, time and file sizes
 (`python -m webapp.datasets.reading`, JSON on its standard input, JSON lines on its standard output).
 
-    read       {"files": [{"part": "file"|"train"|"validation"|"test", "name", "path"}], "task": slug, "out": folder,
+    read       {"files": [{"part": "file"|"train"|"validation"|"test", "name", "path"}], "task": slug or "", "out": folder,
                 "options": {header_row?, encoding?, delimiter?, sheet?, member?}, "mapping": {role: column}?,
                 "limits": {..}?}                                                                     -> Report as JSON
     publish    {"staged": [{"part", "path"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
@@ -95,6 +95,7 @@ class Column:
     histogram: list[dict[str, Any]] = field(default_factory=list)  # [{"name", "rows"}], most first, when at most 1,000 values
     role: str = ""  # suggested: a role of the task, "split" or nothing
     reason: str = ""  # why, for people: "3 distinct values, short"
+    sure: bool = False  # its name says so
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class FileReport:
 
     part: str
     name: str
-    format: str  # csv | json | jsonl | parquet | workbook | lines
+    format: str  # csv | json | jsonl | parquet | workbook | lines (one text each) | documents (texts between blank lines)
     packed: str = ""  # gzip | zip
     member: str = ""  # the file inside the archive
     members: list[str] = field(default_factory=list)  # others that could be chosen
@@ -126,7 +127,8 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Report:
-    task: str
+    task: str  # the one asked for, else a guess
+    fits_better: str  # another task that this file seems to be for, or empty
     files: list[FileReport]
     columns: list[Column]
     mapping: dict[str, str]  # {role: column} that was looked at: the one asked for if the file has its columns, else a suggestion
@@ -135,6 +137,7 @@ class Report:
     rows_read: int
     rows_rejected: int
     rows_blank: int
+    rows_unusable: int | None  # read, but refused by the task with this mapping; None when they were not all looked at
     problems: list[Problem]
     counts: dict[str, int]  # of problems by code, all of them
     findings: list[Finding]

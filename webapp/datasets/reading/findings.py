@@ -1,22 +1,23 @@
-"""What to know about mapped rows before training on them: labels, duplicates, contradictions, lengths."""
+"""What to know about mapped rows before training on them: labels, gaps, duplicates, contradictions, lengths."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MOST_PROBLEMS, Finding, Problem, near
+from webapp.datasets.reading import MOST_PROBLEMS, Finding, Problem, near, roles
 from webapp.datasets.reading.staging import Progress
 from worker.nlp import Task
 from worker.spec import Role
 
 WORD_ROWS = 100_000  # rows whose words are counted
 WORD = r"\p{Han}|\p{Hiragana}|\p{Katakana}|[\w&&[^\p{Han}\p{Hiragana}\p{Katakana}]]+"
+JUDGED = 1_000_000  # rows that the task looks at one by one before anything is accepted
 MOST_LISTED = 2_000  # labels in a report
 LONGEST_STAND_IN = 10  # characters; a longer label is refused for its length
 MOST_COUNTED = 1_000_000  # labels that are told apart at all
@@ -34,42 +35,50 @@ class Looked:
     joins: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)  # these need a person
     quality: list[Finding] = field(default_factory=list)  # these are good to know
+    problems: list[Problem] = field(default_factory=list)  # the first rows that the task refuses
+    unusable: int | None = None  # rows that it refuses; None when they were not all looked at
     statistics: dict[str, Any] = field(default_factory=dict)
 
-
-def text_role(task: Task) -> Role:
-    return next(role for role in task.roles if not role.is_label)
-
-
-def label_role(task: Task) -> Role | None:
-    return next((role for role in task.roles if role.is_label), None)
+    @property
+    def nothing(self) -> list[str]:
+        """Labels that stand for "no label"."""
+        return [entry["name"] for entry in self.labels if entry["missing"]]
 
 
-def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress) -> Looked:
-    """`rows` has the file's columns. What the task calls a problem counts as one here too."""
-    text, label = mapping[text_role(task).name], label_role(task)
+def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress, files: dict[str, str] | None = None) -> Looked:
+    """`rows` has the file's columns. What the task calls a problem counts as one here too; `files` ({part: name}) says that
+    its rows are still to be looked at one by one. They are staged all the same: people may choose other columns."""
     looked, usable = Looked(), dict[str, int]()
-    columns = [pl.col(text).alias("text")]
-    columns.append(pl.col(mapping[label.name]).str.strip_chars().alias("label") if label else pl.lit("").alias("label"))
-    rows = rows.select(columns)
+    label = roles.label_of(task, mapping)
+    mapped = rows.select(
+        pl.col(mapping[role.name]).str.strip_chars().alias(role.name) if role.is_label else pl.col(mapping[role.name]).alias(role.name)
+        for role in roles.mapped(task, mapping)
+    )
+    whole = pl.all_horizontal(pl.lit(True), *(full(role) for role in roles.needed_of(task, mapping)))
     if label:
-        with_text = (pl.col("text").str.strip_chars() != "").sum().alias("usable")
-        counted = rows.group_by("label").agg(pl.len().alias("rows"), with_text).collect(engine="streaming")
-        counted = counted.sort("rows", "label", descending=[True, False])
+        counted = mapped.group_by(label.name).agg(pl.len().alias("rows"), whole.sum().alias("usable")).collect(engine="streaming")
+        counted = counted.sort("rows", label.name, descending=[True, False])
         looked.labels = [
             {"name": name, "rows": n, "missing": stands_for_nothing(task, label, name)}
-            for name, n in counted.select("label", "rows").head(MOST_LISTED).iter_rows()
+            for name, n in counted.select(label.name, "rows").head(MOST_LISTED).iter_rows()
         ]
         about_labels(looked, mapping[label.name])
-        usable = dict(counted.filter(pl.col("usable") > 0).select("label", "usable").head(MOST_COUNTED).iter_rows())
-    total = about_texts(rows, looked, mapping[text_role(task).name], progress)
-    for entry in looked.labels:
-        if entry["missing"]:
-            total -= usable.pop(entry["name"], 0)
+        usable = dict(counted.filter(pl.col("usable") > 0).select(label.name, "usable").head(MOST_COUNTED).iter_rows())
+    total = about_texts(mapped, looked, mapping, task, whole, progress)
+    for name in looked.nothing:
+        total -= usable.pop(name, 0)
+    if files is not None:
+        judge(rows, mapping, task, looked, files)
+    if looked.unusable is not None:
+        total = looked.statistics["rows"] - looked.unusable
     for problem in task.dataset_problems(total, usable, {}):
         finding = named(problem, mapping)
         (looked.findings if finding.level == "error" else looked.quality).append(finding)
     return looked
+
+
+def full(role: Role) -> pl.Expr:
+    return pl.col(role.name).str.strip_chars() != ""
 
 
 def named(problem: dict[str, str], mapping: dict[str, str]) -> Finding:
@@ -77,17 +86,31 @@ def named(problem: dict[str, str], mapping: dict[str, str]) -> Finding:
     return Finding(problem["code"], problem["message"], problem["level"], column=mapping.get(problem.get("role", ""), ""))
 
 
-def unusable(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked, files: dict[str, str]) -> list[Problem]:
-    """The first rows that the task refuses, one by one. `files` {part: name}. They are staged all the same: people may
-    choose other columns."""
-    roles = {role.name: mapping[role.name] for role in task.roles if role.name in mapping}
-    text, label = text_role(task), label_role(task)
-    is_bad = pl.col(text.name).str.strip_chars() == ""
-    if label:
-        is_bad |= pl.col(label.name).str.strip_chars().is_in([entry["name"] for entry in looked.labels if entry["missing"]])
-    mapped = rows.select("_row", "_part", *(pl.col(column).alias(role) for role, column in roles.items()))
-    bad = mapped.filter(is_bad).head(MOST_PROBLEMS).collect(engine="streaming")
-    return [refusal(row, wrong, mapping, files[row["_part"]]) for row in bad.iter_rows(named=True) if (wrong := task.problems(row))]
+def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked, files: dict[str, str]) -> None:
+    """What the task refuses, row by row. Of very long tables only the rows that lack something are looked at."""
+    needed, label = roles.needed_of(task, mapping), roles.label_of(task, mapping)
+    mapped = rows.select("_row", "_part", *(pl.col(mapping[role.name]).alias(role.name) for role in roles.mapped(task, mapping)))
+    is_long = looked.statistics["rows"] > JUDGED
+    if is_long:
+        lacks = [~full(role) for role in needed] + ([pl.col(label.name).str.strip_chars().is_in(looked.nothing)] if label else [])
+        mapped = mapped.filter(pl.any_horizontal(pl.lit(False), *lacks)).head(MOST_PROBLEMS)
+    refused, told = 0, {role.name for role in needed}  # of these and of labels it is said how many are missing
+    others: dict[str, Counter[str]] = defaultdict(Counter)
+    for frame in mapped.collect_batches(maintain_order=True):
+        for row in frame.iter_rows(named=True):
+            if not (wrong := task.problems(row)):
+                continue
+            refused += 1
+            if len(looked.problems) < MOST_PROBLEMS:
+                looked.problems.append(refusal(row, wrong, mapping, files[row["_part"]]))
+            role, sentence = wrong[0]
+            if not (label and role == label.name) and not (role in told and not str(row.get(role) or "").strip()):
+                others[role][sentence] += 1
+    looked.unusable = None if is_long else refused
+    titles = {role.name: role.label.lower() for role in task.roles}
+    for role, sentences in others.items():
+        text = f"Rows to be left out because of their {titles.get(role, role)}: {sentences.total():,}. {sentences.most_common(1)[0][0]}"
+        looked.findings.append(Finding(f"bad_{role}", text, "warning", sentences.total(), mapping.get(role, "")))
 
 
 def refusal(row: dict[str, Any], wrong: list[tuple[str, str]], mapping: dict[str, str], file: str, level: str = "warning") -> Problem:
@@ -142,39 +165,58 @@ def spelling(name: str) -> str:
 
 
 # --- Texts ----------------------------------------------------------------------------------------------------------------
-def about_texts(rows: pl.LazyFrame, looked: Looked, column: str, progress: Progress) -> int:
-    """How many rows have a text; all else goes into `looked`."""
+def about_texts(rows: pl.LazyFrame, looked: Looked, mapping: dict[str, str], task: Task, whole: pl.Expr, progress: Progress) -> int:
+    """How many rows have all the texts that they need; all else goes into `looked`. `rows` has the mapped roles as columns."""
     progress("comparing", 0, 3)
-    nothing = [entry["name"] for entry in looked.labels if entry["missing"]]
-    full = rows.filter(pl.col("text").str.strip_chars() != "")
-    chars = pl.col("text").str.len_chars()
-    facts = full.select(
-        pl.len().alias("rows"), *(e.alias(n) for n, e in (("p50", chars.median()), ("p95", chars.quantile(0.95)), ("max", chars.max())))
-    )
+    texts, needed, label = roles.texts_of(task, mapping), roles.needed_of(task, mapping), roles.label_of(task, mapping)
+    sums = [pl.len().alias("_rows"), whole.sum().alias("_whole"), *((~full(role)).sum().alias(role.name) for role in needed)]
+    counts = rows.select(sums).collect(engine="streaming").row(0, named=True)
+    lengths = {role.name: lengths_of(rows, role) for role in texts}
+    key = roles.key_of(task, mapping)
+    looked.statistics = {"rows": int(counts["_rows"]), **lengths[key.name]} | ({"texts": lengths} if len(texts) > 1 else {})
+    for role in needed:
+        if empty := int(counts[role.name]):
+            text = f"Rows without {a(role.label)}, to be left out: {empty:,}."
+            looked.findings.append(Finding(f"missing_{role.name}", text, "warning", empty, mapping[role.name]))
+    progress("comparing", 1, 3)
+    good = rows.filter(whole)
+    hashes = good.filter(~pl.col(label.name).is_in(looked.nothing)) if label and looked.nothing else good
+    row, text_hash = (pl.struct(names).hash(13) for names in ([r.name for r in roles.mapped(task, mapping)], [r.name for r in texts]))
+    pairs = hashes.select(row.alias("r"), text_hash.alias("t")).group_by("t", "r").agg(pl.len().alias("n")).collect(engine="streaming")
+    duplicates = looked.statistics["duplicates"] = int(pairs["n"].sum()) - pairs.height
+    say(looked, "duplicates", duplicates, "Rows that repeat another row exactly (copies stay on one side of the split)", "info")
+    if label:
+        conflicts = looked.statistics["conflicts"] = int(pairs.group_by("t").len()["len"].gt(1).sum())
+        say(looked, "conflicting_labels", conflicts, "Texts with two different labels (check which one is right)", "warning")
+    progress("comparing", 2, 3)
+    nearly, sampled = near_duplicates(good, key if label else compared(good, key, needed))
+    looked.statistics |= {"near_duplicates": nearly, "near_sampled": sampled}
+    text = "Texts that are nearly the same as another one" + (f" (among the first {near.MOST:,})" if sampled else "")
+    say(looked, "near_duplicates", nearly, text, "info")
+    return int(counts["_whole"])
+
+
+def lengths_of(rows: pl.LazyFrame, role: Role) -> dict[str, dict[str, int]]:
+    """Characters and words of the texts that are not empty."""
+    there, chars = rows.filter(full(role)), pl.col(role.name).str.len_chars()
+    facts = there.select(e.alias(n) for n, e in (("p50", chars.median()), ("p95", chars.quantile(0.95)), ("max", chars.max())))
     found = facts.collect(engine="streaming").row(0, named=True)
-    total = int(rows.select(pl.len()).collect(engine="streaming").item())
-    words = full.head(WORD_ROWS).select(pl.col("text").str.count_matches(WORD).alias("w")).collect(engine="streaming")["w"]
-    looked.statistics = {
-        "rows": total,
+    words = there.head(WORD_ROWS).select(pl.col(role.name).str.count_matches(WORD).alias("w")).collect(engine="streaming")["w"]
+    return {
         "chars": {key: int(found[key] or 0) for key in ("p50", "p95", "max")},
         "words": {"p50": int(words.median() or 0), "p95": int(words.quantile(0.95) or 0), "max": int(words.max() or 0)},  # type: ignore[arg-type, call-overload]
     }
-    if empty := total - int(found["rows"]):
-        looked.findings.append(Finding("missing_text", f"Rows without a text, to be left out: {empty:,}.", "warning", empty, column))
-    progress("comparing", 1, 3)
-    hashes = full.filter(~pl.col("label").is_in(nothing)) if nothing else full
-    hashed = hashes.select(pl.col("text").hash(13).alias("t"), pl.col("label").hash(13).alias("l"))
-    pairs = hashed.group_by("t", "l").agg(pl.len().alias("n")).collect(engine="streaming")
-    duplicates = int(pairs["n"].sum()) - pairs.height
-    conflicts = int(pairs.group_by("t").len()["len"].gt(1).sum())
-    progress("comparing", 2, 3)
-    nearly, sampled = near_duplicates(full)
-    looked.statistics |= {"duplicates": duplicates, "conflicts": conflicts, "near_duplicates": nearly, "near_sampled": sampled}
-    say(looked, "duplicates", duplicates, "Rows that repeat another row exactly (copies stay on one side of the split)", "info")
-    say(looked, "conflicting_labels", conflicts, "Texts with two different labels (check which one is right)", "warning")
-    text = "Texts that are nearly the same as another one" + (f" (among the first {near.MOST:,})" if sampled else "")
-    say(looked, "near_duplicates", nearly, text, "info")
-    return int(found["rows"])
+
+
+def compared(rows: pl.LazyFrame, key: Role, needed: list[Role]) -> Role:
+    """The text in which rows differ: where many share a key, as questions share a passage, it is another one."""
+    facts = rows.select(pl.len().alias("rows"), pl.col(key.name).hash().n_unique().alias("keys")).collect(engine="streaming").row(0)
+    return key if facts[1] > 0.5 * facts[0] else next((role for role in needed if role != key), key)
+
+
+def a(label: str) -> str:
+    word = label.lower()
+    return f"an {word}" if word[:1] in "aeiou" else f"a {word}"
 
 
 def say(looked: Looked, code: str, count: int, text: str, level: str) -> None:
@@ -182,11 +224,12 @@ def say(looked: Looked, code: str, count: int, text: str, level: str) -> None:
         looked.quality.append(Finding(code, f"{text}: {count:,}.", level, count))
 
 
-def near_duplicates(full: pl.LazyFrame) -> tuple[int, bool]:
+def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:
     """(distinct texts that nearly repeat another one, whether only a part was compared)."""
-    few = full.select("text").head(4 * near.MOST).unique(maintain_order=True).head(near.MOST + 1).collect(engine="streaming")
-    sampled = few.height > near.MOST
-    few = few.head(near.MOST)
-    key = pl.col("text").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
-    keys = few.select(key.alias("k"))["k"].unique(maintain_order=True)
-    return few.height - keys.len() + near.count(keys.to_list()), sampled
+    few = rows.select(pl.col(role.name).alias("t")).head(4 * near.MOST).unique(maintain_order=True).head(near.MOST + 1)
+    texts = few.collect(engine="streaming")
+    sampled = texts.height > near.MOST
+    texts = texts.head(near.MOST)
+    key = pl.col("t").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+    keys = texts.select(key.alias("k"))["k"].unique(maintain_order=True)
+    return texts.height - keys.len() + near.count(keys.to_list()), sampled

@@ -11,6 +11,7 @@ NUMBER = re.compile(r"[-+]?[\d.,  ]*\d[%€$£]?")
 USUAL = {"id", "no", "nr", "nummer", "number", "index", "date", "name", "user", "score", "rating", "split", "question", "answer", "context"}
 TOTAL = re.compile(r"\s*(grand total|total|totals|sum|summe|gesamt|insgesamt|somme|合计|总计|总数|小计)\b", re.IGNORECASE)
 LOOK = 25  # rows in which a header may hide
+SENTENCE_ENDS = ("!", "?", "。", "！", "？")
 SHORT = 40  # characters of a name
 
 
@@ -20,6 +21,11 @@ def known_names() -> set[str]:
 
 def is_number(cell: str) -> bool:
     return bool(NUMBER.fullmatch(cell.strip()))
+
+
+def is_sentence(cell: str) -> bool:
+    """A name may end in a full stop, as "No." does."""
+    return cell.endswith(SENTENCE_ENDS) or (cell.endswith(".") and len(cell) > 5)
 
 
 def width_of(rows: list[list[str]]) -> int:
@@ -46,7 +52,7 @@ def names_columns(row: list[str], body: list[list[str]], width: int) -> bool:
     cells = [cell.strip() for cell in row]
     if {cell.lower() for cell in cells} & known_names():
         return True
-    if any(is_number(cell) for cell in cells) or any(len(cell) > 200 for cell in cells):
+    if any(is_number(cell) or len(cell) > 200 or is_sentence(cell) for cell in cells):
         return False
     if not body or row in body:  # repeated in the middle, as tables made of pages do
         return True

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -15,6 +16,9 @@ from webapp.datasets.reading import MIB, Limits, Problem, ReadingError
 from webapp.datasets.reading.staging import Desk
 
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+SENTENCE_ENDS = (*".!?…。！？，、；：,;:", '"', "”", "」", "』", ")", "）")
+VERSE = 40  # characters of a line, in the middle
+WHOLE = {"answers"}  # lists that stay lists, for all of them count
 FIRST = 1_000  # records that decide which columns there are
 Record = dict[str, Any]  # by dotted path
 
@@ -68,10 +72,7 @@ def document(data: bytes, name: str, limits: Limits) -> list[Any]:
         value = parse(data, limits.depth)
     except ValueError as error:
         raise ReadingError("not_json", f"{name} starts like JSON but cannot be read: {error}. Export it again, or as CSV.", name) from None
-    if is_squad(value):
-        text = f"{name} is a SQuAD file for question answering. That task comes later; for classification bring texts with one label each."
-        raise ReadingError("other_task", text, name)
-    found = records_in(value)
+    found = list(questions_of(value)) if is_squad(value) else records_in(value)
     if found is None:
         raise ReadingError(
             "no_records", f'{name} holds no list of records. Expected is a list such as [{{"text": "...", "label": "..."}}].', name
@@ -87,6 +88,40 @@ def too_large(name: str, limits: Limits) -> ReadingError:
 def is_squad(value: Any) -> bool:
     data = value.get("data") if isinstance(value, dict) else None
     return isinstance(data, list) and any(isinstance(d, dict) and isinstance(d.get("paragraphs"), list) for d in data[:10])
+
+
+def questions_of(value: dict[str, Any]) -> Iterator[Record]:
+    """The questions of a SQuAD file, each with its passage, its first answer and all of them; no answer: empty."""
+    for article in value["data"]:
+        if not isinstance(article, dict):
+            continue
+        for paragraph in article.get("paragraphs") or []:
+            if not isinstance(paragraph, dict):
+                continue
+            for asked in paragraph.get("qas") or []:
+                if isinstance(asked, dict):
+                    known = {"context": paragraph.get("context"), "question": asked.get("question")}
+                    answers = [] if asked.get("is_impossible") else asked.get("answers")
+                    yield {**known, **answer_of(answers), "id": asked.get("id"), "title": article.get("title")}
+
+
+def answer_of(answers: Any) -> Record:
+    """SQuAD's answers, a list of {text, answer_start} or (as data sets on the hub have it) a dict of two lists."""
+    if isinstance(answers, dict):
+        texts, starts = answers.get("text"), answers.get("answer_start")
+        pairs = list(zip(texts, starts, strict=False)) if isinstance(texts, list) and isinstance(starts, list) else []
+    else:
+        pairs = [(a.get("text"), a.get("answer_start")) for a in answers or [] if isinstance(a, dict)]
+    text, start = pairs[0] if pairs else ("", "")
+    return {"answer": text, "start": start, "answers": list(dict.fromkeys(as_text(text) for text, _ in pairs))}
+
+
+def is_question(record: Record) -> bool:
+    """A record with SQuAD's answers in it."""
+    answers = record.get("answers")
+    if isinstance(answers, dict):
+        return {"text", "answer_start"} == answers.keys()
+    return isinstance(answers, list) and bool(answers) and all(isinstance(a, dict) and "answer_start" in a for a in answers)
 
 
 def records_in(value: Any, level: int = 0) -> list[Any] | None:
@@ -119,7 +154,7 @@ def records_in(value: Any, level: int = 0) -> list[Any] | None:
 def as_record(value: Any) -> dict[str, Any]:
     """A pair or a longer list is a record of columns without names; a bare value has one column."""
     if isinstance(value, dict):
-        return value
+        return {**value, **answer_of(value["answers"])} if is_question(value) else value
     cells = value if isinstance(value, list) else [value]
     return {f"column_{number}": cell for number, cell in enumerate(cells, 1)}
 
@@ -134,25 +169,53 @@ def flatten(value: dict[str, Any], prefix: str = "") -> Record:
     return flat
 
 
-def pairs_of(records: list[Record]) -> dict[str, int]:
-    """Paths whose value is always a list of the same few bare values: these become columns of their own."""
-    lengths: dict[str, set[int]] = {}
-    for record in records:
+@dataclass(frozen=True)
+class Lists:
+    """How cells that are lists become text, column by column, as the first records show them."""
+
+    pairs: dict[str, int] = field(default_factory=dict)  # always a list of the same few bare values: columns of their own
+    joints: dict[str, str] = field(default_factory=dict)  # sentences or lines of verse: one text, with this in between
+
+    @classmethod
+    def of(cls, records: list[Record]) -> Lists:
+        lengths, texts, mixed = dict[str, set[int]](), dict[str, list[str]](), set[str]()
+        for record in records:
+            for key, cell in record.items():
+                bare = isinstance(cell, list) and not any(isinstance(c, dict | list) for c in cell)
+                lengths.setdefault(key, set()).add(len(cell) if bare else 0)
+                if bare and all(isinstance(c, str) for c in cell):
+                    texts.setdefault(key, []).extend(cell)
+                elif cell:
+                    mixed.add(key)
+        joints = {key: joint for key, found in texts.items() if key not in WHOLE | mixed and (joint := joint_of(found))}
+        pairs = {
+            key: n
+            for key, found in lengths.items()
+            if len(found) == 1 and 0 < (n := min(found)) <= 5 and key not in WHOLE and not (n > 2 and key in joints)
+        }
+        return cls(pairs, {key: joint for key, joint in joints.items() if key not in pairs})
+
+    def spread(self, record: Record) -> dict[str, str]:
+        """The record as text."""
+        flat: dict[str, str] = {}
         for key, cell in record.items():
-            bare = isinstance(cell, list) and not any(isinstance(c, dict | list) for c in cell)
-            lengths.setdefault(key, set()).add(len(cell) if bare else 0)
-    return {key: n for key, found in lengths.items() if len(found) == 1 and 0 < (n := min(found)) <= 5}
+            if not isinstance(cell, list):
+                flat[key] = as_text(cell)
+            elif key in self.pairs and len(cell) == self.pairs[key]:
+                flat |= {f"{key}.{i}" if len(cell) > 1 else key: as_text(c) for i, c in enumerate(cell)}
+            elif key in self.joints or (key in self.pairs and all(isinstance(c, str) for c in cell)):
+                flat[key] = self.joints.get(key, " ").join(as_text(c).strip() for c in cell)
+            else:
+                flat[key] = as_json(cell) if key in WHOLE else as_text(cell)
+        return flat
 
 
-def spread(record: Record, pairs: dict[str, int]) -> dict[str, str]:
-    """The record as text."""
-    flat: dict[str, str] = {}
-    for key, cell in record.items():
-        if key in pairs and isinstance(cell, list) and len(cell) == pairs[key]:
-            flat |= {f"{key}.{i}" if len(cell) > 1 else key: as_text(c) for i, c in enumerate(cell)}
-        else:
-            flat[key] = as_text(cell)
-    return flat
+def joint_of(texts: list[str]) -> str:
+    """What to put between such texts: a line break where they are lines of verse, a blank where they are sentences; nothing: neither."""
+    texts = [text for text in texts if text.strip()]
+    if not texts or sum(text.rstrip().endswith(SENTENCE_ENDS) for text in texts) < 0.5 * len(texts):
+        return ""
+    return "\n" if sorted(map(len, texts))[len(texts) // 2] <= VERSE else " "
 
 
 def as_text(cell: Any) -> str:
@@ -163,8 +226,12 @@ def as_text(cell: Any) -> str:
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, list | dict):
-        return json.dumps(cell, ensure_ascii=False).encode("utf-8", "replace").decode() if cell else ""
+        return as_json(cell) if cell else ""
     return str(cell)
+
+
+def as_json(cell: Any) -> str:
+    return json.dumps(cell, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace").decode()
 
 
 # --- JSON Lines -----------------------------------------------------------------------------------------------------------
@@ -201,8 +268,8 @@ def lines(blocks: Iterable[bytes], desk: Desk) -> Iterator[tuple[int, Any]]:
 def rows(values: Iterator[tuple[int, Any]], desk: Desk) -> tuple[list[str], list[str], Iterator[tuple[int, list[str]]]]:
     """(original names, unique names, rows). The first records say which columns there are; a rare other key is named."""
     raw = [(number, flatten(as_record(value))) for number, value in islice(values, FIRST)]
-    pairs = pairs_of([record for _, record in raw])
-    first = [(number, spread(record, pairs)) for number, record in raw]
+    lists = Lists.of([record for _, record in raw])
+    first = [(number, lists.spread(record)) for number, record in raw]
     seen = Counter(key for _, record in first for key in record)
     least = max(1, len(first) // 100) if len(first) >= 20 else 0
     keys = [key for key, times in seen.items() if times > least]
@@ -213,7 +280,7 @@ def rows(values: Iterator[tuple[int, Any]], desk: Desk) -> tuple[list[str], list
         for number, value in first:
             yield from row(number, value)
         for number, value in values:
-            yield from row(number, spread(flatten(as_record(value)), pairs))
+            yield from row(number, lists.spread(flatten(as_record(value))))
 
     def row(number: int, record: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
         strange = [key for key in record if key not in seen or seen[key] <= least]

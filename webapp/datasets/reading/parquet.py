@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from webapp.datasets.reading import MIB
+from webapp.datasets.reading.json_records import WHOLE, as_json
 from webapp.datasets.reading.staging import Desk
 
 FOOTER = 16 * MIB
@@ -116,6 +117,7 @@ def frames(path: Path, desk: Desk) -> tuple[list[str], Iterator[pl.DataFrame]]:
     rows = check_footer(path, desk)
     try:
         lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        lazy = with_answers(lazy)
         schema = lazy.collect_schema()
         while structs := [name for name, kind in schema.items() if isinstance(kind, pl.Struct)]:
             lazy = lazy.with_columns(pl.col(name).name.prefix_fields(f"{name}.") for name in structs).unnest(structs)
@@ -137,12 +139,23 @@ def frames(path: Path, desk: Desk) -> tuple[list[str], Iterator[pl.DataFrame]]:
     return schema.names(), each()
 
 
+def with_answers(lazy: pl.LazyFrame) -> pl.LazyFrame:
+    """SQuAD's answers as data sets on the hub have them, a struct of two lists, as columns of their own."""
+    schema = lazy.collect_schema()
+    kind = schema.get("answers")
+    if not isinstance(kind, pl.Struct) or {field.name for field in kind.fields} != {"text", "answer_start"} or "answer" in schema:
+        return lazy
+    texts, starts = (pl.col("answers").struct.field(name) for name in ("text", "answer_start"))
+    firsts = [each.list.get(0, null_on_oob=True).alias(name) for each, name in ((texts, "answer"), (starts, "start"))]
+    return lazy.with_columns(*firsts, texts.alias("answers"))
+
+
 def as_text(name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    if isinstance(kind, pl.List | pl.Array) and kind.inner == pl.String:
+    if isinstance(kind, pl.List | pl.Array) and kind.inner == pl.String and name not in WHOLE:
         column = column.list.join(" ")
     elif kind.is_nested():
-        column = column.map_elements(lambda v: str(v.to_list() if isinstance(v, pl.Series) else v), return_dtype=pl.String)
+        column = column.map_elements(lambda v: as_json(v.to_list() if isinstance(v, pl.Series) else v), return_dtype=pl.String)
     elif kind == pl.Binary:
         column = column.bin.size().cast(pl.String) + " bytes"
     return column.cast(pl.String, strict=False).fill_null("").str.replace_all("\0", "", literal=True).alias(name)

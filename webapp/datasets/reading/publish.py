@@ -14,6 +14,7 @@ import polars as pl
 
 from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Limits, Problem, Published, ReadingError
 from webapp.datasets.reading import findings as findings_of
+from webapp.datasets.reading import roles as roles_of
 from webapp.datasets.reading import split as splits_of
 from webapp.datasets.reading.staging import Progress, defused, write
 from worker.nlp import TASKS, Task
@@ -41,7 +42,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         rows = "1 row" if judge.rejected == 1 else f"{judge.rejected:,} rows"
         text = f"{rows} cannot be used and would be left out. Confirm that first. The first problem: {first.message}"
         raise ReadingError("rejected_rows", text, file=first.file or None, row=first.row, column=first.column or None)
-    labels = dict(good.group_by("label").len().sort("label").iter_rows()) if findings_of.label_role(task) else {}
+    labels = dict(good.group_by("label").len().sort("label").iter_rows()) if judge.label else {}
     refuse(task.dataset_problems(good.height, labels, {}), mapping)
     part, findings = splits_of.assign(good, int(job.get("seed", 13)), list(job.get("shares") or (0.8, 0.1, 0.1)))
     sizes = dict(part.value_counts().iter_rows())
@@ -52,7 +53,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     placed = judged.with_row_index("at").join(good_places(judged, part), on="at", how="left", maintain_order="left")["part"]
     path = out / "version.parquet"
     names = {name: f"x_{name}" for name in columns if name not in mapping.values()}
-    roles = {mapping[role.name]: role.name for role in task.roles if role.name in mapping}
+    roles = {mapping[role.name]: role.name for role in roles_of.mapped(task, mapping)}
     write_version(staged, placed, judge, roles, names, path, progress)
     progress("looking", 0, 1)
     looked = findings_of.look(pl.scan_parquet(path, glob=False), {role: role for role in roles.values()}, task, progress)
@@ -82,9 +83,8 @@ def check_mapping(mapping: dict[str, str], columns: list[str], task: Task) -> No
     for name, times in Counter(mapping.values()).items():
         if times > 1:
             raise ReadingError("column_twice", f"The column {name} was chosen for two roles. Choose two different columns.", column=name)
-    for role in task.roles:
-        if role.required and role.name not in mapping:
-            raise ReadingError("missing_column", f"Choose the column for: {role.label}.", column=role.name)
+    for role in task.lacking(mapping):
+        raise ReadingError("missing_column", f"Choose the column for: {role.label}.", column=role.name)
 
 
 def refuse(problems: list[dict[str, str]], mapping: dict[str, str]) -> None:
@@ -108,8 +108,7 @@ class Judge:
         self.task, self.mapping, self.path, self.progress = task, mapping, path, progress
         self.joins = {key.strip(): value.strip() for key, value in joins.items()}
         self.problems, self.rejected = problems[:MOST_PROBLEMS], 0
-        self.label = findings_of.label_role(task)
-        self.text = mapping[findings_of.text_role(task).name]
+        self.label, self.key = roles_of.label_of(task, mapping), roles_of.key_of(task, mapping).name
 
     def all(self, staged: list[tuple[str, pl.LazyFrame]], paths: list[Path]) -> pl.DataFrame:
         """key, label, brought, good: one small row for each staged one, in order."""
@@ -135,21 +134,21 @@ class Judge:
                             self.problems.append(Problem(int(row[0]), "rejected", row[2], file=row[1]))
 
     def _slice(self, part: str, rows: pl.DataFrame, writer: Any) -> pl.DataFrame:
-        roles = {role.name: self.mapping[role.name] for role in self.task.roles if role.name in self.mapping}
-        mapped = rows.select("_row", *(pl.col(column).alias(name) for name, column in roles.items()))
+        roles = roles_of.mapped(self.task, self.mapping)
+        mapped = rows.select("_row", *(pl.col(self.mapping[role.name]).alias(role.name) for role in roles))
         if self.label:
             mapped = mapped.with_columns(self.joined(pl.col(self.label.name)).alias(self.label.name))
-        good, alike, text = [], [], findings_of.text_role(self.task).name
+        good, alike = [], []
         for at, row in enumerate(mapped.iter_rows(named=True)):
             wrong = self.task.problems(row)
             good.append(not wrong)
-            alike.append(splits_of.alike(row[text]))
+            alike.append(splits_of.alike(row[self.key]))
             if wrong:
                 self._reject(part, row, wrong, rows.row(at)[1:], writer)
         brought = pl.lit(part) if part in PARTS else pl.col(self.mapping[SPLIT]) if SPLIT in self.mapping else pl.lit("")
         label = mapped[self.label.name] if self.label else pl.Series([""]).new_from_index(0, rows.height)
         return rows.select(
-            pl.col(self.text).hash(13).alias("key"),
+            pl.col(self.mapping[self.key]).hash(13).alias("key"),
             pl.Series("alike", alike, pl.UInt64),
             label.alias("label"),
             brought.alias("brought"),

@@ -22,19 +22,23 @@ from webapp.datasets.reading import (
     Report,
     container,
     delimited,
+    documents,
     findings,
     json_records,
     parquet,
+    roles,
     staging,
     text,
     workbook,
 )
 from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
-from worker.nlp import TASKS
+from worker.nlp import TASKS, Task
+from worker.spec import Role
 
 PREVIEW = 20  # rows
 PREVIEW_CELL = 2_000  # characters
+PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
 TABLES = (".csv", ".tsv", ".tab")
 REMEDY = "Expected are rows such as: text, label."
 
@@ -43,12 +47,13 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     desks, files = [], []
+    texts = not job.get("task") or roles.suffices_alone(TASKS[job["task"]])
     for file in job["files"]:
         desk = Desk(file["name"], file.get("part", "file"), out, limits, progress)
-        files.append(read_file(Path(file["path"]), desk, job.get("options") or {}))
+        files.append(read_file(Path(file["path"]), desk, {**(job.get("options") or {}), "texts": texts}))
         desks.append(desk)
     gather_rejected(desks, out)
-    return report(job["task"], files, desks, job.get("mapping") or {}, progress).to_json()
+    return report(job.get("task") or "", files, desks, job.get("mapping") or {}, progress).to_json()
 
 
 def gather_rejected(desks: list[Desk], out: Path) -> None:
@@ -165,6 +170,10 @@ def read_values(values: Any, desk: Desk, file: FileReport) -> FileReport:
 def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
     inner = (file.member or desk.name).lower()
     sniffed = delimited.sniff(first, options, inner.removesuffix(".txt").endswith(TABLES))
+    if sniffed is None and options.get("texts") and documents.has_documents(first):
+        names = desk.name_columns([""])
+        read = staging.write(staging.frames_of(documents.rows(blocks, desk), names), names, desk.staged_path)
+        return replace(file, format="documents", header_guessed=False, rows_read=read, rows_rejected=desk.rejected)
     if sniffed is None:
         head = [[line[:500]] for line in first.split("\n")[:12]]
         sniffed = delimited.Sniffed(delimited.Dialect("\x1f", quoting=False), 0, [""], 1, head, False, 1.0)
@@ -188,37 +197,45 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
 
 # --- All files together -----------------------------------------------------------------------------------------------------
 def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[str, str], progress: Progress) -> Report:
-    task = TASKS[slug]
-    rows = together(files)
+    rows, has_parts = together(files), len(files) > 1
     progress("looking", 0, 1)
-    found = columns_of.describe(rows, task, has_parts=len(files) > 1, originals=desks[0].originals)
+    total = sum(f.rows_read for f in files)
+    columns = columns_of.describe(rows, originals=desks[0].originals)
+    guess = roles.guess(columns, rows, total, has_parts)
+    task = TASKS[slug] if slug else guess.task
+    found = roles.with_roles(columns, task, total, has_parts)
     mapping = {column.role: column.name for column in found if column.role}
     if wanted and set(wanted.values()) <= {column.name for column in found}:
         mapping = wanted
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
-    columns_of.refuse_other_tasks(rows, found, task, files)
-    missing = [role.label for role in task.roles if role.required and role.name not in mapping]
     noticed = about_files(files) + about_columns(found) + about_rows(desks)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
-    if missing:
-        noticed.append(Finding("no_role", f"No column was recognised for: {', '.join(missing)}. Choose it in the table.", "error"))
+    lacking = task.lacking(mapping)
+    fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
+    if lacking:
+        noticed.append(lacks(lacking, found, task, files))
         looked = findings.Looked()
     else:
-        looked = findings.look(rows, mapping, task, progress)
-        problems += findings.unusable(rows, mapping, task, looked, {f.part: f.name for f in files})
+        looked = findings.look(rows, mapping, task, progress, {f.part: f.name for f in files})
+        problems += looked.problems
+    if fits_better:
+        text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
+        noticed.append(Finding("other_task", text, "warning" if lacking else "info"))
     asked = [f for f in (*noticed, *looked.findings) if f.level != "info"]
     return Report(
-        task=slug,
+        task=task.slug,
+        fits_better=fits_better.slug if fits_better else "",
         files=files,
         columns=found,
         mapping=mapping,
         preview=rows.head(PREVIEW).with_columns(pl.col(pl.String).str.slice(0, PREVIEW_CELL)).collect().to_dicts(),
         rows=sum(f.rows_in for f in files),
-        rows_read=sum(f.rows_read for f in files),
+        rows_read=total,
         rows_rejected=sum(f.rows_rejected for f in files),
         rows_blank=sum(f.rows_blank for f in files),
+        rows_unusable=looked.unusable,
         problems=problems[:MOST_PROBLEMS],
         counts=dict(counts),
         findings=noticed + looked.findings + looked.quality,
@@ -226,8 +243,21 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         joins=looked.joins,
         statistics=looked.statistics,
         doubts=bool(looked.findings),
-        plain=not counts and not asked and clear(files) and obvious(found, len(task.roles)),
+        plain=not counts and not asked and (bool(slug) or guess.sure) and clear(files) and obvious(found, files),
     )
+
+
+def lacks(lacking: list[Role], columns: list[Column], task: Task, files: list[FileReport]) -> Finding:
+    """What a person must still choose, or that there is nothing to choose from."""
+    full = [c for c in columns if c.type != "empty"]
+    needed = [role.label for role in task.lacking({})]
+    if len(full) >= len(needed):
+        return Finding("no_role", f"No column was recognised for: {', '.join(r.label for r in lacking)}. Choose it in the table.", "error")
+    name = files[0].name
+    needs = f"{task.title.lower()} needs {len(needed)}: {' and '.join(needed).lower()}"
+    has = "has only one column" if len(columns) == 1 else f"has {len(full) or 'no'} column{'s'[: len(full) != 1]} with anything in it"
+    has = f"is a file of texts, one in each {'line' if files[0].format == 'lines' else 'part'}" if files[0].format in PLAIN else has
+    return Finding("one_column", f"{name} {has}; {needs}.", "error")
 
 
 def together(files: list[FileReport]) -> pl.LazyFrame:
@@ -243,18 +273,18 @@ def together(files: list[FileReport]) -> pl.LazyFrame:
 
 def clear(files: list[FileReport]) -> bool:
     """Nothing of the layout is a mere guess."""
-    return all(
-        f.encoding_confidence >= 0.9 and len(f.members) < 2 and (f.header_row == 1 or f.format in {"json", "jsonl", "parquet"})
-        for f in files
-    )
+    whole = {"json", "jsonl", "parquet", *PLAIN}
+    return all(f.encoding_confidence >= 0.9 and len(f.members) < 2 and (f.header_row == 1 or f.format in whole) for f in files)
 
 
-def obvious(columns: list[Column], roles: int) -> bool:
+def obvious(columns: list[Column], files: list[FileReport]) -> bool:
     """The roles follow from the names, or there is no other column to choose."""
-    chosen = [c for c in columns if c.role]
-    return all(c.original and bare_name(c.original) == c.name for c in chosen) and (
-        len([c for c in columns if c.type != "empty"]) == roles or all("called" in c.reason for c in chosen if c.role != SPLIT)
-    )
+    if all(f.format in PLAIN for f in files):
+        return True
+    chosen = [c for c in columns if c.role and c.role != SPLIT]
+    by_name = all(c.sure for c in chosen)
+    no_other = len([c for c in columns if c.type != "empty"]) == len(chosen) and not any(c.reason == roles.IN_ORDER for c in chosen)
+    return all(c.original and bare_name(c.original) == c.name for c in columns if c.role) and (by_name or no_other)
 
 
 def about_files(files: list[FileReport]) -> list[Finding]:
@@ -267,6 +297,9 @@ def about_files(files: list[FileReport]) -> list[Finding]:
             found.append(
                 Finding("several_files", f"{f.name} holds {len(f.members)} files; {f.member} was read.", "warning", len(f.members))
             )
+        if f.format in PLAIN:
+            how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"
+            found.append(Finding("texts_alone", f"{f.name} holds nothing but texts. {how}: {f.rows_read:,}.", "info", f.rows_read))
         if f.format == "csv" and not f.header_row:
             found.append(Finding("no_header", f"{f.name} seems to have no line with column names. Choose it if there is one.", "warning"))
         if f.header_row > 1:

@@ -12,7 +12,7 @@ from webapp.datasets.reading.columns import part_of
 
 
 def assign(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Series, list[Finding]]:
-    """One of PARTS for each row. `rows` has key (of the text, see `keyed`), label, brought (what the file says, or "")."""
+    """One of PARTS for each row. `rows` has key (of what must stay together, see `keyed`), label (empty for a task without), brought (what the file says, or "")."""
     brought = rows["brought"].replace_strict({value: part_of(value) for value in rows["brought"].unique()}, return_dtype=pl.String)
     given = set(brought.unique()) - {""}
     unknown = int((brought == "").sum())
@@ -92,7 +92,11 @@ def carved(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Serie
 
 def lonely(rows: pl.DataFrame) -> list[Finding]:
     """Classes that could not be put on both sides, because all their rows are one text."""
-    sides = rows.group_by("label").agg((pl.col("part") == "train").any().alias("taught"), (pl.col("part") != "train").any().alias("held"))
+    sides = (
+        rows.filter(pl.col("label") != "")
+        .group_by("label")
+        .agg((pl.col("part") == "train").any().alias("taught"), (pl.col("part") != "train").any().alias("held"))
+    )
     alone = sides.filter(~(pl.col("taught") & pl.col("held")))["label"].sort().to_list()
     if not alone:
         return []

@@ -1,5 +1,6 @@
 """How numbers and queries stand on the pages of datasets."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
@@ -9,7 +10,11 @@ from django.utils.timesince import timesince
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
+from worker.nlp import Task
+from worker.spec import Role
+
 register = Library()
+LONGEST_LIST = 200_000  # characters of a cell that is taken apart
 
 
 @register.filter
@@ -22,6 +27,28 @@ def count(number: Any) -> str:
 def pairs(values: dict[str, Any]) -> list[tuple[str, Any]]:
     """For names that people chose: `values.items` in a template would be the column called "items"."""
     return list(values.items())
+
+
+@register.filter
+def readable(value: Any) -> str:
+    """A cell for people: a chat as lines, a list of texts as texts; all else as it is."""
+    text = "" if value is None else str(value)
+    if not text.startswith("[") or len(text) > LONGEST_LIST:
+        return text
+    try:
+        items = json.loads(text)
+    except ValueError:
+        return text
+    if items and all(isinstance(item, dict) and {"role", "content"} <= item.keys() for item in items):
+        return "\n".join(f"{item['role']}: {item['content']}" for item in items)
+    return " · ".join(items) if all(isinstance(item, str) for item in items) else text
+
+
+@register.filter
+def roles(task: Task) -> list[tuple[Role, bool]]:
+    """Each role, and whether one can do without it. Where none is required, some of them together are, as `help` says."""
+    some = any(role.required for role in task.roles)
+    return [(role, some and not role.required) for role in task.roles]
 
 
 @register.filter

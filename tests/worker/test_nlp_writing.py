@@ -1,0 +1,255 @@
+"""Written answers: loss on the answer alone, the same text from the same seed, stops, languages, and honest measures."""
+
+import json
+
+import polars as pl
+import pytest
+import torch
+from sacrebleu import corpus_bleu
+
+from tests.worker import toys
+from tests.worker.test_nlp_contract import gathered
+from worker.nlp import TASKS, language, overlap
+from worker.nlp.decoding import decode
+from worker.nlp.generation import messages_of
+from worker.nlp.languages import language_of, sentences
+from worker.nlp.recipe import read_settings
+from worker.nlp.summarization import _laid, _oracle
+
+GENERATION, TRANSLATION, SUMMARIZATION = (TASKS[slug] for slug in ("generation", "translation", "summarization"))
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+    settings = read_settings(GENERATION.settings, {"window": 32}, "full")
+    model, tokenizer = GENERATION.load(str(toys.base_model(tmp_path_factory.mktemp("base"), "llama")), (), settings, "full", {})
+    model.config.tunebench = {"instruct": True}
+    return model.eval(), tokenizer, settings
+
+
+def encoded(decoder, rows):
+    model, tokenizer, settings = decoder
+    return GENERATION.encode(pl.DataFrame(rows), model, tokenizer, (), settings)
+
+
+def learnt_words(decoder, example):
+    return decoder[1].decode([token for token in example["labels"] if token != language.LEFT_OUT])
+
+
+# --- what is learnt ---------------------------------------------------------------------------------------------------------
+def test_of_a_prompt_nothing_is_learnt_and_of_its_completion_everything(decoder):
+    (example,) = encoded(decoder, [{"prompt": "was it good", "completion": "it was a very good film"}])
+    assert learnt_words(decoder, example) == "it was a very good film [SEP]"
+    assert decoder[1].decode(example["input_ids"]).startswith("[SEP] was it good")
+    assert example["weight"] == 7 == sum(label != language.LEFT_OUT for label in example["labels"])
+
+
+def test_of_a_conversation_only_the_assistant_is_learnt(decoder):
+    messages = [("system", "very"), ("user", "was it good"), ("assistant", "it was"), ("user", "and the soup"), ("assistant", "bad")]
+    text = json.dumps([{"role": role, "content": content} for role, content in messages])
+    (example,) = encoded(decoder, [{"text": text}])
+    assert learnt_words(decoder, example) == "it was [SEP] bad [SEP]"
+
+
+def test_a_chat_template_of_the_model_is_used(decoder):
+    _model, tokenizer, _settings = decoder
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role == 'user' and 'we' or 'they' }} {{ m.content }} [SEP] {% endfor %}{% if add_generation_prompt %}they {% endif %}"
+    try:
+        (example,) = encoded(
+            decoder, [{"text": json.dumps([{"role": "user", "content": "good"}, {"role": "assistant", "content": "bad film"}])}]
+        )
+        assert tokenizer.decode(example["input_ids"]).split() == ["we", "good", "[SEP]", "they", "bad", "film", "[SEP]"]
+        assert learnt_words(decoder, example).split() == ["bad", "film", "[SEP]"]
+        ids, _cut = language.prompt_ids(tokenizer, "good", 32)
+        assert tokenizer.decode(ids).split() == ["we", "good", "[SEP]", "they"]
+    finally:
+        tokenizer.chat_template = None
+
+
+def test_a_long_text_becomes_windows_and_only_the_last_learns_that_it_ends(decoder):
+    examples = encoded(decoder, [{"text": "good film was bad and the soup again " * 12}, {"text": "very good"}])
+    *whole, last, short = examples
+    assert len(whole) >= 2 and all(len(e["input_ids"]) == 32 and e["labels"][-1] != 3 for e in whole)
+    assert last["labels"][-1] == short["labels"][-1] == 3 and all(e["input_ids"][0] == 3 for e in examples)
+    assert sum(e["weight"] for e in examples) == 8 * 12 + 2 + 2
+
+
+def test_a_cell_that_is_no_conversation_is_a_text():
+    assert messages_of("[1] a footnote") is None and messages_of('["a", "list"]') is None
+    assert messages_of('[{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}]')[1] == {"role": "assistant", "content": "ho"}
+
+
+def test_generation_needs_a_completion_or_a_text():
+    assert [role.name for role in GENERATION.lacking({"prompt": "q"})] == ["text"]
+    assert GENERATION.lacking({"text": "t"}) == [] == GENERATION.lacking({"prompt": "q", "completion": "a"})
+
+
+# --- token by token ---------------------------------------------------------------------------------------------------------
+def asked(**more):
+    return GENERATION.read_parameters({"max_tokens": 12, "temperature": 1.0, **more})
+
+
+def test_the_same_seed_gives_the_same_text_whatever_is_written_beside_it(decoder):
+    model, tokenizer, _settings = decoder
+    alone = gathered(decode(model, tokenizer, [2, 5, 6], asked(), 12))[1]["text"]
+    one, other = (decode(model, tokenizer, [2, 5, 6], asked(seed=seed), 12) for seed in (13, 14))
+    texts = {13: "", 14: ""}
+    for _step in range(12):  # side by side, as the serving process does it
+        for seed, work in ((13, one), (14, other)):
+            texts[seed] += next(work, {"text": ""})["text"]
+    assert texts[13] == alone != texts[14]
+
+
+def test_temperature_zero_takes_the_likeliest_token_and_says_how_likely_it_was(decoder):
+    model, tokenizer, _settings = decoder
+    pieces, answer = gathered(decode(model, tokenizer, [2, 5, 6], asked(temperature=0, repetition_penalty=1), 5))
+    row = [2, 5, 6]
+    for token in answer["tokens"]:
+        with torch.no_grad():
+            chances = model(torch.tensor([row])).logits[0, -1].softmax(-1)
+        best = int(chances.argmax())
+        assert token["p"] == pytest.approx(float(chances[best]), abs=1e-4) and token["top"][0][1] == token["p"]
+        row.append(best)
+    assert answer["text"] == "".join(piece["text"] for piece in pieces) == "".join(token["text"] for token in answer["tokens"])
+    assert answer["finish"] in ("length", "end") and answer["tokens_in"] == 3
+
+
+def test_an_answer_ends_before_the_characters_to_stop_at_and_they_are_never_shown(decoder):
+    model, tokenizer, _settings = decoder
+    whole = gathered(decode(model, tokenizer, [2, 5, 6], asked(), 12))[1]["text"]
+    stop = whole[6:9]
+    pieces, answer = gathered(decode(model, tokenizer, [2, 5, 6], asked(stop=stop), 12))
+    assert answer["finish"] == "stop" and answer["text"] == whole[: whole.index(stop)]
+    assert "".join(piece["text"] for piece in pieces) == answer["text"] == "".join(token["text"] for token in answer["tokens"])
+
+
+def test_a_character_of_several_tokens_comes_whole():
+    from worker.nlp.decoding import _Unfolding
+
+    class Bytes:
+        def decode(self, ids, **_options):
+            return bytes(ids).decode("utf-8", errors="replace")
+
+    unfolding = _Unfolding(Bytes())
+    assert [unfolding.add(byte) for byte in "a你😀b".encode()] == ["a", "", "", "你", "", "", "", "😀", "b"]
+
+
+# --- translation ------------------------------------------------------------------------------------------------------------
+def test_a_text_is_translated_sentence_by_sentence_and_versions_are_kept(tmp_path):
+    settings = read_settings(TRANSLATION.settings, {}, "full")
+    model, tokenizer = TRANSLATION.load(str(toys.base_model(tmp_path, "marian")), (), settings, "full", {})
+    model.config.tunebench = {"source_lang": "en", "target_lang": "zh", "both_ways": True}
+    parameters = TRANSLATION.read_parameters({"beams": 3, "n_best": 3, "max_tokens": 6})
+    one, two = TRANSLATION.answer(model.eval(), tokenizer, (), [{"source": "good film"}, {"source": "Good. It was bad."}], parameters)
+    assert len(one["n_best"]) == 3 and one["n_best"][0]["text"] == one["text"]
+    assert [v["score"] for v in one["n_best"]] == sorted((v["score"] for v in one["n_best"]), reverse=True) and one["n_best"][0][
+        "score"
+    ] <= 1
+    assert len(two["n_best"]) == 1 and (one["source_lang"], one["target_lang"]) == ("en", "zh")
+    back = TRANSLATION.answer(model, tokenizer, (), [{"source": "good film"}], {**parameters, "direction": "back"})[0]
+    assert (back["source_lang"], back["target_lang"]) == ("zh", "en")
+    cut = TRANSLATION.answer(model, tokenizer, (), [{"source": "bad " * 300}], parameters)[0]
+    assert cut["cut"]
+
+
+def test_both_directions_double_what_is_learnt_but_not_what_is_measured(tmp_path):
+    settings = read_settings(TRANSLATION.settings, {"both_ways": True}, "full")
+    rows = pl.DataFrame({"source": ["good film"], "target": ["bad soup"]})
+    model, tokenizer = TRANSLATION.load(str(toys.base_model(tmp_path, "marian")), (), settings, "full", {})
+    model.config.tunebench = {"source_lang": "en", "target_lang": "zh", "both_ways": True}
+    there, back = TRANSLATION.encode(rows, model, tokenizer, (), settings)
+    assert len(TRANSLATION.encode(rows, model, tokenizer, (), settings, learning=False)) == 1
+    assert tokenizer.decode(there["labels"]) == "bad soup [SEP]" and tokenizer.decode(back["labels"]) == "good film [SEP]"
+
+
+def test_the_languages_are_read_off_the_rows_unless_they_are_given():
+    rows = pl.DataFrame({"source": ["Where is the station?", "I like the film."], "target": ["车站在哪里？", "我喜欢这部电影。"]})
+    auto = read_settings(TRANSLATION.settings, {}, "full")
+    assert TRANSLATION.facts(rows, auto) == {"source_lang": "en", "target_lang": "zh", "both_ways": False}
+    given = read_settings(TRANSLATION.settings, {"target_lang": "zho_Hans"}, "full")
+    assert TRANSLATION.facts(rows, given)["target_lang"] == "zho_Hans"
+
+
+def test_bleu_is_sacrebleus_with_the_tokenizer_of_the_language_and_its_signature():
+    said, right = ["我喜欢这部电影", "车站在哪里"], ["我很喜欢这部电影。", "车站在哪儿？"]
+    metrics, signatures = overlap.translation_metrics(said, right, "zh")
+    assert metrics["bleu"] == pytest.approx(corpus_bleu(said, [right], tokenize="zh").score / 100) and "tok:zh" in signatures["bleu"]
+    assert overlap.translation_metrics(["a b c d"], ["a b c d"], "en")[0]["bleu"] == pytest.approx(1)
+
+
+# --- summaries --------------------------------------------------------------------------------------------------------------
+def test_rouge_works_for_chinese_and_agrees_with_rouge_score_for_english():
+    from rouge_score.rouge_scorer import RougeScorer
+
+    assert overlap.rouge("今天天气很好", ["今天天气好"])["rouge1"] > 0.8
+    said, right = "The cat's mat was red, on Monday.", "the mat of the cat is red"
+    wanted = RougeScorer(["rouge1", "rouge2", "rougeL"]).score(right, said)
+    found = overlap.rouge(said, [right])
+    assert found == {"rouge1": wanted["rouge1"].fmeasure, "rouge2": wanted["rouge2"].fmeasure, "rouge_l": wanted["rougeL"].fmeasure}
+    assert overlap.rouge(said, ["nothing", right])["rouge1"] == found["rouge1"]
+
+
+def test_the_oracle_takes_the_sentences_that_add_most():
+    parts = ["We like soup.", "The river rose by two metres.", "It was Monday.", "Three villages were cut off."]
+    assert _oracle(parts, "River rose, villages cut off") == [1, 3]
+    assert _oracle(parts, "nothing of this kind") == []
+
+
+def test_chosen_sentences_are_spans_of_the_document_in_its_order(tmp_path):
+    base = toys.base_model(tmp_path)
+    settings = read_settings(SUMMARIZATION.known_settings("full", "encoder"), {"window": 32}, "full")
+    model, tokenizer = SUMMARIZATION.load(str(base), (), settings, "full", {"sentences": 2})
+    model.config.tunebench = {"sentences": 2}
+    document = "Good film 😀 was it. The soup was very bad. We and they again. A phone is poor. It was great."
+    for count, wanted in ((0, 2), (3, 3), (10, 5)):
+        answer = SUMMARIZATION.answer(
+            model.eval(), tokenizer, (), [{"document": document}], SUMMARIZATION.read_parameters({"sentences": count})
+        )[0]
+        spans = [(s["start"], s["end"]) for s in answer["sentences"]]
+        assert len(spans) == wanted and spans == sorted(spans) and set(spans) <= set(sentences(document))
+        assert answer["text"] == " ".join(document[a:b] for a, b in spans) and answer["ratio"] == pytest.approx(
+            len(answer["text"]) / len(document), abs=1e-4
+        )
+    untuned, its_tokenizer = SUMMARIZATION.open_base(str(base))
+    answer = SUMMARIZATION.answer_untuned(
+        untuned, its_tokenizer, (), [{"document": document}], SUMMARIZATION.read_parameters({"sentences": 2})
+    )[0]
+    assert len(answer["sentences"]) == 2
+
+
+def test_a_long_document_is_read_in_windows_of_whole_sentences(tmp_path):
+    tokenizer = SUMMARIZATION.load(
+        str(toys.base_model(tmp_path)),
+        (),
+        read_settings(SUMMARIZATION.known_settings("full", "encoder"), {"window": 32}, "full"),
+        "full",
+        {},
+    )[1]
+    windows = _laid(tokenizer, ["good film was bad"] * 20 + ["very " * 100])
+    assert [n for w in windows for n in w["numbers"]] == list(range(21)) and all(len(w["input_ids"]) <= 32 for w in windows)
+    assert all(w["input_ids"][mark] == tokenizer.cls_token_id for w in windows for mark in w["marks"])
+
+
+# --- languages --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Dr. Smith left. He slept!", ["Dr. Smith left.", "He slept!"]),
+        ("今天很好。明天呢？后天", ["今天很好。", "明天呢？", "后天"]),
+        ("one line\nanother line", ["one line", "another line"]),
+        ('It cost 3.5 euros. "Really?" she said.', ["It cost 3.5 euros.", '"Really?" she said.']),
+        ("", []),
+        ("   ", []),
+    ],
+)
+def test_sentences_are_spans_without_blanks_around_them(text, parts):
+    assert [text[a:b] for a, b in sentences(text)] == parts
+
+
+def test_languages_are_told_apart_offline():
+    assert [language_of([t]) for t in ("Where is my friend today?", "今天天气很好", "Guten Morgen, wie geht es Ihnen?", "")] == [
+        "en",
+        "zh",
+        "de",
+        "",
+    ]
