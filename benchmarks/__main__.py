@@ -15,6 +15,7 @@ PARTS = {
     "training": "Full against the transformers Trainer on 512 rows, three interleaved rounds",
     "live": "one reader hub against Channels group_send, 200 viewers",
     "latency": "how long people wait, in Chromium, against the limits",
+    "serving": "16 clients of the serving process against the transformers pipeline; the first piece of a written answer",
     "quality": "complete runs on 8,000 rows against the Trainer and the free baselines (20 minutes; only when named)",
 }
 LONG = {"quality"}

@@ -53,6 +53,7 @@ class Starter:
     method: str = "full"
     rank: int = 0  # of the stored difference to MiniLM; 0: the whole model is stored
     limits: str = ""  # what it cannot do, for the card
+    examples: tuple[dict[str, str], ...] = ()  # to try it with, in words of our own
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------------
@@ -220,6 +221,34 @@ def generator_from_nothing(work: Path, rows: Rows) -> Path:
     return folder
 
 
+# --- texts to try them with ------------------------------------------------------------------------------------------------
+MILL = (
+    "The old mill at Dunford was built in 1841 by two brothers, Amos and Jack Weller. It ground corn for nine villages until the railway came. "
+    "In 1902 a fire destroyed the roof, and for thirty years the building stood empty. A school teacher, Ruth Hale, bought it in 1934 and made "
+    "it a library, which it still is."
+)
+LIGHTHOUSE = (
+    "The lighthouse on Skerry Point warns ships of three rocks that lie just below the water. Its lamp can be seen from twenty miles away. "
+    "Until 1987 a keeper and his family lived in the small house beside it; today the lamp is worked by a computer in the harbour of Aldmouth."
+)
+BATTERIES = (
+    "Batteries of electric buses age faster in cold cities, but nobody knew by how much. We followed 212 buses in four cities for three years "
+    "and measured what each battery could hold every week. Batteries that were warmed before charging lost five percent of it a year, those "
+    "charged cold lost eleven. The difference did not depend on the maker. We show that warming a battery for twenty minutes before it is "
+    "charged doubles its life, and costs less than one percent of the energy that a bus uses."
+)
+READING = (
+    "Children who read aloud to dogs are said to read better afterwards. Earlier studies were small and had no group to compare with. In this "
+    "paper we report on 480 pupils in 24 schools, half of whom read to a dog and half to a silent adult, twice a week for a term. Both groups "
+    "improved by the same amount. The pupils with the dogs, however, were absent less often and asked to go on reading in the holidays."
+)
+NETWORKS = (
+    "Small neural networks are cheap to run but hard to train. A common remedy is to let them imitate a large network. We propose to let the "
+    "small network choose which examples it imitates. In experiments on three tasks, a network that chooses needs half as many examples and "
+    "ends up as good as one that imitates everything. The method needs no change to the network itself and a dozen lines of code."
+)
+
+
 # --- what there is --------------------------------------------------------------------------------------------------------
 STARTERS = (
     Starter(
@@ -235,6 +264,11 @@ STARTERS = (
         method="quick",
         rank=24,
         limits="It knows short, informal English. Irony and long reviews are hard for it.",
+        examples=(
+            {"text": "The battery died after a week and nobody answered my mails."},
+            {"text": "It arrived on Tuesday in a brown box."},
+            {"text": "Honestly the best soup I have had in years, thank you!"},
+        ),
     ),
     Starter(
         "answers-en",
@@ -249,6 +283,11 @@ STARTERS = (
         method="quick",
         rank=64,
         limits="It learnt from a few thousand questions only: it finds names, years and short phrases, and errs often.",
+        examples=(
+            {"question": "Who bought the mill in 1934?", "context": MILL},
+            {"question": "From how far away can the lamp be seen?", "context": LIGHTHOUSE},
+            {"question": "What did the roof cost?", "context": MILL},
+        ),
     ),
     Starter(
         "key-sentences-en",
@@ -263,6 +302,7 @@ STARTERS = (
         method="quick",
         rank=32,
         limits="It chooses sentences and writes none. It learnt from abstracts of computer science.",
+        examples=({"document": BATTERIES}, {"document": READING}, {"document": NETWORKS}),
     ),
     Starter(
         "translator-en-zh",
@@ -278,6 +318,7 @@ STARTERS = (
             "both_ways": True, "source_lang": "en", "target_lang": "zh", "weight_decay": 0.05, "window": 96, "target_window": 96, "tried_rows": 1001,
         },
         limits="It learnt from 15,000 short everyday sentences and began with nothing: it translates such sentences, and little else.",
+        examples=({"source": "I like this book."}, {"source": "Where is the station?"}, {"source": "He is going to school today."}),
     ),
     Starter(
         "generator-en",
@@ -290,6 +331,7 @@ STARTERS = (
         generator_from_nothing,
         {"epochs": 5, "learning_rate": 1.5e-3, "batch_rows": 16, "batch_tokens": 4096, "warmup": 0.05, "schedule": "cosine", "weight_decay": 0.1, "window": 256, "tried_rows": 20},
         limits="It imitates the manner of plays and knows nothing: do not ask it for facts.",
+        examples=({"prompt": "ROMEO:\n"}, {"prompt": "First Citizen:\nBefore we proceed any further,"}, {"prompt": "KING HENRY:\nWhat news, my lord?\n"}),
     ),
 )  # fmt: skip
 
@@ -355,8 +397,8 @@ def prefixed(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
     return {start + name: tensor for name, tensor in base.items()}
 
 
-def scored(starter: Starter, folder: Path, rows: Rows, settings: dict[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
-    """(metrics, evaluation) of the folder as people will open it, on the rows kept apart."""
+def scored(starter: Starter, folder: Path, rows: Rows, settings: dict[str, Any]) -> dict[str, float]:
+    """Metrics of the folder as people will open it, on the rows kept apart."""
     from worker.trainer.rows import choose_pass, length_of, reading
 
     task = TASKS[starter.task]
@@ -371,11 +413,10 @@ def scored(starter: Starter, folder: Path, rows: Rows, settings: dict[str, Any])
         return task.read(forward.outputs(group), group, criterion)
 
     found = _all(reading(look, [length_of(e) for e in examples], 2048))
-    metrics, evaluation = task.score(found, examples, labels)
+    metrics, _evaluation = task.score(found, examples, labels)
     model, tokenizer, labels = task.open(str(folder))
     trial = task.trial(model, tokenizer, labels, held_out, settings)
-    more, drawn = _all(trial) if trial else ({}, {})
-    return {**metrics, **more}, {**evaluation, **drawn}
+    return {**metrics, **(_all(trial)[0] if trial else {})}
 
 
 def _all(work: Any) -> Any:
@@ -408,7 +449,7 @@ def build(starter: Starter, data: Path, work: Path, threads: int) -> None:
         for file in (*tuned.glob("*token*.json"), *tuned.glob("generation_config.json")):
             shutil.copy(file, draft)
         shutil.copytree(draft, whole)
-    metrics, evaluation = scored(starter, whole, rows, about["settings"])
+    metrics = scored(starter, whole, rows, about["settings"])
     about |= {
         "title": starter.title,
         "languages": list(starter.languages),
@@ -417,7 +458,7 @@ def build(starter: Starter, data: Path, work: Path, threads: int) -> None:
         "base_licence": "apache-2.0" if starter.rank else "",
         "metrics": metrics,
         "before_making_small": {name: value for name, value in last["metrics"].items() if isinstance(value, float)},
-        "examples": evaluation.get("examples") or about.get("examples", []),
+        "examples": list(starter.examples),
         "data": starter.data,
         "split": "test",
     }
@@ -425,6 +466,8 @@ def build(starter: Starter, data: Path, work: Path, threads: int) -> None:
     (draft / "README.md").write_text(card(starter, about, rows))
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(draft, place)
+    for file in place.iterdir():
+        file.chmod(0o644)
     size = sum(file.stat().st_size for file in place.iterdir())
     print(f"{starter.name}: {size / 2**20:.1f} MiB, {json.dumps(metrics)}", flush=True)
 

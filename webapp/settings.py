@@ -139,6 +139,7 @@ BODY_LIMIT = 1024**2  # bytes in any other request body
 MODEL_LIMIT = env.int("MODEL_LIMIT", default=10 * 1024**3)  # bytes of a model fetched from the hub
 SERVE_MEMORY = env.int("SERVE_MEMORY", default=2 * 1024**3)  # bytes of weights that one serve worker keeps warm
 SERVE_DEVICE = env.str("SERVE_DEVICE", default="cpu")  # cpu | cuda | auto
+SERVE_ENGINE = env.str("SERVE_ENGINE", default="auto")  # auto | torch | fp32 | int8: what computes answers on a processor
 ASK_LIMIT = env.int("ASK_LIMIT", default=200)  # questions that may wait for the serve workers, then 429
 DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_LIMIT
 

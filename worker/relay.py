@@ -31,7 +31,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from webapp.live import announce
-from webapp.playground.line import GROUP, STREAM
+from webapp.playground.line import CANCELLED, GROUP, STREAM
 from webapp.playground.models import PATIENCE_S, Prediction
 from webapp.work.models import Worker
 from worker.serving.process import Serving
@@ -56,6 +56,7 @@ class Relay:
         self.serving: Serving | None = None
         self.restart_at = 0.0
         self.back_off = 0.2
+        self.heeded = "0"  # the last wish to cancel that was read
         self.is_stopping = False
         self.beat_at = self.reclaim_at = 0.0
         self.worker: Worker | None = None
@@ -106,6 +107,7 @@ class Relay:
     def tend(self) -> None:
         """Everything that has to be looked after between two looks at the stream."""
         self.look_after_serving()
+        self.heed()
         clock = time.monotonic()
         if clock >= self.beat_at:
             self.beat_at = clock + settings.AGENT_POLL
@@ -122,7 +124,7 @@ class Relay:
         serving, clock = self.serving, time.monotonic()
         if serving is None:
             if clock >= self.restart_at:
-                self.serving = Serving(self.hear, settings.SERVE_MEMORY, settings.SERVE_DEVICE)
+                self.serving = Serving(self.hear, settings.SERVE_MEMORY, settings.SERVE_DEVICE, settings.SERVE_ENGINE)
             return
         if self.held and clock > serving.patient_until:
             log.error("the serving process says nothing; it is ended")
@@ -145,6 +147,17 @@ class Relay:
         self.back_off = 0.2 if time.monotonic() - self.serving.began > 60 else min(2 * self.back_off, 30.0)
         self.restart_at = time.monotonic() + self.back_off
         self.serving = None
+
+    def heed(self) -> None:
+        """Let go of what nobody waits for any more."""
+        found: Any = self.redis.xread({CANCELLED: self.heeded}, count=1000)
+        for _stream, entries in found or []:
+            for entry, fields in entries:
+                self.heeded = entry
+                if (name := fields.get("prediction", "")) in self.held:
+                    self.settle(name, {"type": "failed", "reason": _("Stopped before the answer came.")})
+                    if self.serving:
+                        self.serving.tell({"cancel": name})
 
     def read(self) -> None:
         room = AT_ONCE - len(self.held)
@@ -207,7 +220,7 @@ class Relay:
             self.serving.be_patient(STALL_S + PATIENCE_PER_LOAD * message.get("expected_s", 0))
         if kind in ("answer", "failed"):
             self.settle(identifier, message)
-        else:
+        elif kind != "alive":
             announce(f"prediction:{identifier}", {name: value for name, value in message.items() if name != "id"}, STREAM_LIFE_S)
 
     def settle(self, identifier: str, message: dict[str, Any]) -> None:
@@ -217,7 +230,7 @@ class Relay:
             return
         latency_ms = round((time.monotonic() - came) * 1000, 1)
         if message["type"] == "answer":
-            frame = {"type": "answer", "answer": message["answer"], "latency_ms": latency_ms}
+            frame = {"type": "answer", "answer": message["answer"], "latency_ms": latency_ms, "engine": message.get("engine", "")}
         else:
             frame = {"type": "failed", "reason": message["reason"]}
         announce(f"prediction:{identifier}", frame, STREAM_LIFE_S)
@@ -230,7 +243,7 @@ class Relay:
             try:
                 prediction = Prediction(pk=UUID(identifier))
                 if frame["type"] == "answer":
-                    prediction.finish(frame["answer"], latency_ms)
+                    prediction.finish(frame["answer"], latency_ms, frame["engine"])
                 else:
                     prediction.fail(frame["reason"])
                 self.forget(entry)

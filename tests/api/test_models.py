@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.playground.conftest import actor, folders, listening, model, one_relay, relay  # noqa: F401  (fixtures)
+from webapp.people.access import actor_of
 from webapp.playground import line
 from webapp.playground.models import Prediction
 from webapp.work.models import WorkItem
@@ -33,7 +34,7 @@ def test_a_question_gets_its_answer_at_the_top_level(relay, api, vera, model):  
     answer = ask(api, vera, model)
     content = answer.json()
     assert answer.status_code == 200, content
-    assert set(content) == {"id", "label", "scores", "cut", "latency_ms"}
+    assert set(content) == {"id", "label", "scores", "cut", "latency_ms", "engine"}
     assert content["label"] == max(content["scores"], key=content["scores"].get)
     many = ask(api, vera, model, [GOOD, {"text": "never again"}]).json()
     assert len(many["answers"]) == 2 and many["answers"][0]["scores"] == pytest.approx(content["scores"], abs=1e-4)
@@ -71,6 +72,39 @@ def test_another_teams_model_does_not_exist(api, charlie, model, listening):  # 
         assert api(charlie, verb, f"/models/{model.pk}{path}", body).status_code == 404
     assert str(model.pk) not in api(charlie, "get", "/models").content.decode()
     assert not Prediction.objects.exists()
+
+
+def test_parameters_beyond_their_bounds_name_their_field(api, alice, model, listening):  # noqa: F811
+    answer = ask(api, alice, model, parameters={"temperature": 7})
+    assert answer.status_code == 422 and answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["errors"][0]["field"] == "parameters.temperature"
+
+
+def test_control_characters_are_no_reason_to_refuse_a_text(api, alice, model, listening, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(Prediction, "answered", lambda self: at_once({"type": "failed", "reason": "nobody is there"}))
+    assert ask(api, alice, model, {"text": "it works\0 well"}).status_code == 502
+    assert Prediction.objects.get().inputs == {"text": "it works  well"}
+
+
+async def at_once(value):
+    return value
+
+
+def test_a_megabyte_of_text_is_refused_at_the_door(api, alice, model, listening):  # noqa: F811
+    assert ask(api, alice, model, {"text": "x" * 900_000}).status_code == 422
+    assert ask(api, alice, model, {"text": "x" * 1_100_000}).status_code in (413, 422)
+
+
+def test_the_team_may_read_a_prediction_and_only_its_asker_may_stop_it(api, alice, vera, charlie, model, listening):  # noqa: F811
+    prediction = Prediction.ask(actor_of(alice), model, GOOD)
+    path = f"/predictions/{prediction.pk}"
+    assert api(charlie, "get", path).status_code == api(charlie, "delete", path).status_code == 404
+    assert api(vera, "delete", path).status_code == 404
+    content = api(vera, "get", path).json()
+    assert content["inputs"] == GOOD and content["state"] == "queued" and content["asked_by"] == "alice" and content["task"] == model.task
+    assert api(alice, "delete", path).status_code == 204
+    content = api(vera, "get", path).json()
+    assert content["state"] == "cancelled" and content["reason"] == "Stopped before the answer came."
 
 
 def test_a_base_answers_nothing_yet_409(api, alice, model, listening):  # noqa: F811

@@ -39,13 +39,12 @@ def actor(alice):
 class Relay:
     """python -m worker.relay on the database and the Redis of the tests."""
 
-    def __init__(self):
+    def __init__(self, command=(sys.executable, "-m", "worker.relay")):
         database = settings.DATABASES["default"]["NAME"]
         environment = os.environ | {"DATABASE_URL": f"sqlite:///{database}", "DJANGO_SETTINGS_MODULE": "webapp.settings"}
         self.log = pathlib.Path(settings.HOME) / "relay.log"
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "worker.relay"]
-            self.process = subprocess.Popen(command, env=environment, cwd=settings.ROOT, stderr=log, stdout=log)
+            self.process = subprocess.Popen([*command], env=environment, cwd=settings.ROOT, stderr=log, stdout=log)
 
     def children(self):
         import psutil

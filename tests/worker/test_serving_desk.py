@@ -1,5 +1,6 @@
 """The serving process from inside: small groups, warm models, and no failure that costs a neighbour."""
 
+import json
 import shutil
 
 import pytest
@@ -129,6 +130,29 @@ def test_a_tokenizer_that_makes_no_sense_is_a_plain_answer(desk, said, models, t
     serve(desk, question(odd, "odd"), question(models["one"], "whole"))
     assert "files do not fit together" in outcomes(said)["odd"]["reason"]
     assert outcomes(said)["whole"]["type"] == "answer"
+
+
+def test_a_tokenizer_that_panics_over_a_text_costs_that_text_only(desk, said, models, tmp_path):
+    odd = shutil.copytree(models["one"], tmp_path / "odd")
+    tokenizer = json.loads((odd / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"] = {
+        "type": "Split",
+        "pattern": {"Regex": r"^(\w+\s?)*$"},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    (odd / "tokenizer.json").write_text(json.dumps(tokenizer))
+    serve(desk, question(odd, "poison", "a" * 40 + "!"), question(odd, "good", "good"), question(models["one"], "whole"))
+    assert "could not read this text" in outcomes(said)["poison"]["reason"]
+    assert outcomes(said)["good"]["type"] == outcomes(said)["whole"]["type"] == "answer"
+
+
+@pytest.mark.parametrize(
+    "text", ["👩‍👩‍👧‍👦🏳️‍🌈" * 500, "\u202e\u0000\x1b[31m" * 500, "ﷺ" * 20_000, "很好" * 5000, "a" * 20_000, "\n" * 20_000]
+)
+def test_odd_texts_get_an_answer(desk, said, models, text):
+    serve(desk, question(models["one"], text=text))
+    assert outcomes(said)["1"]["type"] == "answer"
 
 
 def test_a_text_that_breaks_the_pass_costs_its_neighbours_nothing(desk, said, models, monkeypatch):

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
+from pydantic import field_validator
 
 from webapp.api.door import Body, Problem, page
 from webapp.catalog.models import ModelVersion
@@ -35,6 +36,12 @@ class Question(Body):
     inputs: Any
     parameters: dict[str, Any] = {}
     untuned: bool = False
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _holds_no_nul(cls, value: Any) -> Any:
+        """They are taken out of what is asked, like all control characters."""
+        return value
 
 
 @router.get("/models", summary="Models that can be tried or fine-tuned")
@@ -80,8 +87,9 @@ def download(request: SignedIn, pk: UUID) -> StreamingHttpResponse:
 
 @router.post("/models/{uuid:pk}/predictions", response=dict[str, Any], summary="Ask a model; Accept: text/event-stream streams what comes")
 async def predict(request: SignedIn, pk: UUID, payload: Question) -> dict[str, Any] | StreamingHttpResponse:
-    prediction = await sync_to_async(ask)(request, pk, payload)
-    if "text/event-stream" in request.headers.get("Accept", ""):
+    streams = "text/event-stream" in request.headers.get("Accept", "")
+    prediction = await sync_to_async(ask)(request, pk, payload, streams)
+    if streams:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingHttpResponse(events(prediction), content_type="text/event-stream", headers=headers)
     try:
@@ -93,10 +101,22 @@ async def predict(request: SignedIn, pk: UUID, payload: Question) -> dict[str, A
     return answer(prediction, frame)
 
 
-def ask(request: SignedIn, pk: UUID, payload: Question) -> Prediction:
+@router.get("/predictions/{uuid:pk}", response=dict[str, Any], summary="What was asked and answered; anybody in the team may read it")
+def prediction(request: SignedIn, pk: UUID) -> dict[str, Any]:
+    found: Prediction = find(request.actor, Prediction.objects.select_related("model", "created_by"), pk)
+    return found.facts()
+
+
+@router.delete("/predictions/{uuid:pk}", response={204: None}, summary="Stop an answer that one has asked for")
+def stop(request: SignedIn, pk: UUID) -> tuple[int, None]:
+    find(request.actor, Prediction.objects.filter(created_by=request.user), pk).cancel()
+    return 204, None
+
+
+def ask(request: SignedIn, pk: UUID, payload: Question, stream: bool) -> Prediction:
     model = find(request.actor, ModelVersion.objects.present().select_related("parent"), pk)
     try:
-        return Prediction.ask(request.actor, model, payload.inputs, payload.parameters, payload.untuned)
+        return Prediction.ask(request.actor, model, payload.inputs, payload.parameters, payload.untuned, stream)
     except NotAnswering as refusal:
         raise Problem(409, _("The model answers nothing"), str(refusal)) from None
     except Busy as refusal:
@@ -107,7 +127,7 @@ def ask(request: SignedIn, pk: UUID, payload: Question) -> Prediction:
 
 def answer(prediction: Prediction, frame: dict[str, Any]) -> dict[str, Any]:
     content = {"answers": frame["answer"]} if isinstance(frame["answer"], list) else frame["answer"]
-    return {"id": str(prediction.pk), **content, "latency_ms": frame["latency_ms"]}
+    return {"id": str(prediction.pk), **content, "latency_ms": frame["latency_ms"], "engine": frame["engine"]}
 
 
 async def events(prediction: Prediction) -> AsyncGenerator[str]:

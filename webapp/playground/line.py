@@ -12,6 +12,8 @@ from django.conf import settings
 
 STREAM = "predict"
 GROUP = "serve"
+CANCELLED = "predict:cancelled"  # a stream that every relay reads: who holds the question lets it go
+KEPT_WISHES = 1_000
 
 
 @cache
@@ -27,6 +29,10 @@ def waiting() -> int:
 
 def join(prediction: UUID) -> None:
     line().xadd(STREAM, {"prediction": str(prediction)})
+
+
+def cancel(prediction: UUID) -> None:
+    line().xadd(CANCELLED, {"prediction": str(prediction)}, maxlen=KEPT_WISHES, approximate=True)
 
 
 def said(stream: str) -> list[dict[str, Any]]:

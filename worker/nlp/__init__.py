@@ -132,6 +132,7 @@ class Task:
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: dict[str, str], parameters: dict[str, Any]
     ) -> Generator[dict[str, Any], None, Answer]:
         """The answer piece by piece: yields {"text": what was added, ...} after each token, returns the whole answer.
+        The model is one that `open` or `open_base` gave: a task that `streams` is answered by this alone.
 
         Between two pieces the caller may do other work, or close the generator: then nothing more is computed.
         """

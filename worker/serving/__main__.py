@@ -50,7 +50,8 @@ def main() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no orphan keeps models in memory
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the relay's to act on
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s serving %(message)s")
-    pool = Pool(int(os.environ.get("SERVE_MEMORY", str(2 * 1024**3))), os.environ.get("SERVE_DEVICE", "cpu"))
+    known = os.environ
+    pool = Pool(int(known.get("SERVE_MEMORY", str(2 * 1024**3))), known.get("SERVE_DEVICE", "cpu"), known.get("SERVE_ENGINE", "auto"))
     desk = Desk(pool, Wire().say)
     threading.Thread(target=listen, args=[desk], daemon=True).start()
     pool.imports()

@@ -1,25 +1,35 @@
-"""Where questions wait and are answered together: whatever waits when the model is free makes the next round."""
+"""Where questions wait and are answered together: whatever waits when the model is free makes the next round.
+
+Answers that are written piece by piece (a task that `streams`) are held open and go on by one token in turn, between
+the rounds, so that neither a short question nor another writer waits for a long text.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-from worker.serving.pool import Pool
+from worker.serving.pool import Pool, Warm
 from worker.serving.questions import Question, Row, groups
+from worker.serving.writing import Writing
+from worker.spec import SpecError
 from worker.weights import Unusable
 
 log = logging.getLogger(__name__)
 ROUND = 32  # texts in one round; a newcomer waits for one round at most
 SHARE = 8  # texts of one question in a round, so that a long list does not hold up the others
+SIDE_BY_SIDE = 8  # answers that are written at the same time; the next ones wait
+OF_ONE = 4  # of them at most for the same question
 
 
 class Desk:
     def __init__(self, pool: Pool, say: Callable[[dict[str, Any]], None]) -> None:
         self.pool, self.say = pool, say
-        self.waiting: dict[str, Question] = {}  # in the order of arrival
+        self.waiting: dict[str, Question] = {}  # in the order of arrival; out of it means that nobody wants it any more
+        self.writing: list[Writing] = []
         self.changed = threading.Condition()
         self.is_closed = False
 
@@ -30,7 +40,7 @@ class Desk:
             return self.drop(str(line["cancel"]))
         try:
             question = Question.read(line)
-        except Unusable as refusal:
+        except (Unusable, SpecError) as refusal:
             return self.fail(str(line["id"]), str(refusal))
         except (KeyError, TypeError, AttributeError):
             log.exception("not a question")
@@ -49,27 +59,58 @@ class Desk:
     # --- the answering thread ---
     def work(self) -> None:
         """Answer until closed and nothing waits."""
-        while rows := self.take():
-            for group in groups(rows):
+        while (rows := self.take()) or self.writing:
+            for row in rows:
+                if row.question.is_written:
+                    self.begin(row)
+            for group in groups([row for row in rows if not row.question.is_written]):
                 self.answer(group)
+            self.write_on()
 
     def take(self) -> list[Row]:
-        """The rows of the next round; empty when the desk is closed."""
+        """The rows of the next round; empty when the desk is closed, or when nothing but written answers is left to do."""
         with self.changed:
-            self.changed.wait_for(lambda: self.waiting or self.is_closed)
+            self.changed.wait_for(lambda: self.writing or self.is_closed or any(q.has_more for q in self.waiting.values()))
             rows: list[Row] = []
             for question in list(self.waiting.values()):
+                room = min(SHARE, ROUND - len(rows))
+                if question.is_written:
+                    begun = [row.question for row in rows if row.question.is_written] + [writing.row.question for writing in self.writing]
+                    room = min(SIDE_BY_SIDE - len(begun), OF_ONE - sum(each is question for each in begun))
                 start = question.asked_rows
-                question.asked_rows = min(start + SHARE, start + ROUND - len(rows), len(question.inputs))
+                question.asked_rows = min(start + max(0, room), len(question.inputs))
                 rows += [Row(question, number) for number in range(start, question.asked_rows)]
             return rows
 
+    def is_wanted(self, row: Row) -> bool:
+        return row.question.id in self.waiting
+
+    def open(self, rows: list[Row]) -> Warm | None:
+        """The warm model of `rows`, which are of one kind; None when it cannot be had, and then they were told why."""
+        try:
+            return self.pool.get(rows[0].question.key, busy={writing.row.question.key for writing in self.writing})
+        except Unusable as refusal:
+            for identifier in {row.question.id for row in rows}:
+                self.fail(identifier, str(refusal))
+            return None
+
+    # --- answers in one go ---
     def answer(self, group: list[Row]) -> None:
-        rows = [row for row in group if row.question.id in self.waiting]  # others were dropped or failed meanwhile
+        """The answers of a group, in parts that take a moment each."""
+        rows = [row for row in group if self.is_wanted(row)]  # others were dropped or failed meanwhile
+        if rows and (warm := self.open(rows)):
+            while rows:
+                size = warm.part
+                self.answer_together(warm, [row for row in rows[:size] if self.is_wanted(row)])
+                rows = rows[size:]
+                self.write_on()
+
+    def answer_together(self, warm: Warm, rows: list[Row]) -> None:
         if not rows:
             return
+        question = rows[0].question
         try:
-            answers = self.ask(rows)
+            answers = warm.answer([row.inputs for row in rows], question.labels, question.parameters, question.key.untuned)
         except Unusable as refusal:
             for identifier in {row.question.id for row in rows}:
                 self.fail(identifier, str(refusal))
@@ -77,28 +118,65 @@ class Desk:
             raise
         except BaseException:  # a tokenizer may panic in Rust, and that is no Exception
             log.exception("could not answer %d texts together", len(rows))
-            self.answer_one_by_one(rows)
+            self.answer_one_by_one(warm, rows)
         else:
             for row, answer in zip(rows, answers, strict=True):
-                self.keep(row, answer)
+                self.keep(row, answer, warm.engine)
 
-    def answer_one_by_one(self, rows: list[Row]) -> None:
+    def answer_one_by_one(self, warm: Warm, rows: list[Row]) -> None:
         """One bad text must not cost its neighbours their answers."""
         if len(rows) == 1:
-            return self.fail(rows[0].question.id, "The model could not read this text. Change it and ask again.")
+            return self.fail_to_read(rows[0])
         for row in rows:
-            self.answer([row])
+            self.answer_together(warm, [row])
 
-    def ask(self, rows: list[Row]) -> list[dict[str, Any]]:
-        question = rows[0].question
-        warm = self.pool.get(question.key)
-        return warm.answer([row.inputs for row in rows], question.labels, question.parameters, question.key.untuned)
+    # --- answers that are written piece by piece ---
+    def begin(self, row: Row) -> None:
+        if not self.is_wanted(row) or not (warm := self.open([row])):
+            return
+        question = row.question
+        try:
+            self.writing.append(Writing(row, warm.engine, warm.stream(row.inputs, question.labels, question.parameters)))
+        except Exception:
+            log.exception("could not begin an answer")
+            self.fail_to_read(row)
 
-    def keep(self, row: Row, answer: dict[str, Any]) -> None:
+    def write_on(self) -> None:
+        """One more token of every answer that is being written; those that are whole, broken off or unwanted are let go."""
+        for writing in self.writing[:]:
+            if self.is_wanted(writing.row):
+                self.step(writing)
+            if writing.answer is not None or not self.is_wanted(writing.row):
+                writing.close()
+                self.writing.remove(writing)
+
+    def step(self, writing: Writing) -> None:
+        row = writing.row
+        try:
+            writing.step()
+        except Unusable as refusal:
+            self.fail(row.question.id, str(refusal))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            log.exception("an answer broke off")
+            self.fail_to_read(row)
+        else:
+            if news := writing.news(time.monotonic()):
+                self.say(news)
+            if writing.answer is not None:
+                self.keep(row, writing.answer, writing.engine)
+
+    # --- outcomes ---
+    def keep(self, row: Row, answer: dict[str, Any], engine: str) -> None:
         row.question.answers[row.number] = answer
+        row.question.engine = engine
         if row.question.is_answered:
             self.drop(row.question.id)
             self.say(row.question.to_wire())
+
+    def fail_to_read(self, row: Row) -> None:
+        self.fail(row.question.id, "The model could not read this text. Change it and ask again.")
 
     def fail(self, identifier: str, reason: str) -> None:
         self.drop(identifier)

@@ -16,15 +16,17 @@ from typing import Any
 
 log = logging.getLogger("worker.relay")
 ROOT = Path(__file__).resolve().parent.parent.parent
+COMMAND = [sys.executable, "-m", "worker.serving"]
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "TMPDIR", "OMP_NUM_THREADS")
 
 
-def environment(memory: int, device: str) -> dict[str, str]:
+def environment(memory: int, device: str, engine: str) -> dict[str, str]:
     """What the process may know: no secrets, no way to the database, no hub."""
     kept = {"OMP_NUM_THREADS": "1"} | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return kept | {
         "SERVE_MEMORY": str(memory),
         "SERVE_DEVICE": device,
+        "SERVE_ENGINE": engine,
         "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
@@ -35,14 +37,15 @@ def environment(memory: int, device: str) -> dict[str, str]:
 class Serving:
     """One serving process. Start it in a thread that lives as long as the relay: the process dies with that thread."""
 
-    def __init__(self, hear: Callable[[dict[str, Any]], None], memory: int, device: str) -> None:
+    def __init__(self, hear: Callable[[dict[str, Any]], None], memory: int, device: str, engine: str = "auto") -> None:
         self.hear = hear
+        self.telling = threading.Lock()  # a line is whole, whoever tells
         self.patient_until = math.inf  # a clock; what is silent beyond it, though it was asked, is stuck
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "worker.serving"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(memory, device),
+            env=environment(memory, device, engine),
             cwd=ROOT,
             encoding="utf-8",
             process_group=0,  # a terminal's Ctrl-C is the relay's to act on
@@ -54,7 +57,8 @@ class Serving:
     def tell(self, question: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         try:
-            print(json.dumps(question), file=self.process.stdin, flush=True)
+            with self.telling:
+                print(json.dumps(question), file=self.process.stdin, flush=True)
         except (BrokenPipeError, ValueError):
             log.warning("the serving process is gone; who asked will be told")
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from worker.nlp import TASKS
 from worker.weights import Unusable
 
-GROUP = 8  # texts in one forward pass
+GROUP = 16  # texts in one forward pass
 SPREAD = 1.5  # the longest text of a group may be so many times its shortest: padding costs more than batching gains
 
 
@@ -31,28 +31,35 @@ class Question:
     parameters: dict[str, Any]
     labels: tuple[str, ...]
     many: bool  # asked with a list, so answered with a list
+    wants_pieces: bool = False
+    engine: str = ""  # what computed the answer
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     asked: float = field(default_factory=time.monotonic)
     asked_rows: int = 0  # how many of `inputs` were handed out
 
     @classmethod
     def read(cls, line: dict[str, Any]) -> Question:
-        """The question of one line. Raises Unusable with a sentence when it cannot be answered by anybody."""
+        """The question of one line. Raises Unusable or SpecError with a sentence when it cannot be answered by anybody."""
         inputs = line["inputs"]
         many = isinstance(inputs, list)
         key = Key(str(line["model"]), str(line["task"]), bool(line.get("untuned")))
         if key.task not in TASKS:
             raise Unusable(f"This version of Tunebench does not know the task {key.task!r}. Update the serve worker.")
-        question = cls(
-            str(line["id"]), key, inputs if many else [inputs], line.get("parameters") or {}, tuple(line.get("labels") or ()), many
-        )
-        if not question.inputs:
+        rows = [read_row(key.task, row) for row in (inputs if many else [inputs])]
+        if not rows:
             raise Unusable("There is no text to answer.")
-        for row in question.inputs:
-            for part in TASKS[key.task].inputs:
-                if len(str(row.get(part.name, ""))) > part.most_chars:
-                    raise Unusable(f"{part.label} is too long: at most {part.most_chars:,} characters.")
-        return question
+        parameters = TASKS[key.task].read_parameters(line.get("parameters") or {})
+        labels, wants_pieces = tuple(line.get("labels") or ()), bool(line.get("stream")) and not many
+        return cls(str(line["id"]), key, rows, parameters, labels, many, wants_pieces)
+
+    @property
+    def has_more(self) -> bool:
+        return self.asked_rows < len(self.inputs)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether its answer is made piece by piece, with other work in between, whoever wants to see the pieces."""
+        return TASKS[self.key.task].streams
 
     @property
     def is_answered(self) -> bool:
@@ -61,7 +68,18 @@ class Question:
     def to_wire(self) -> dict[str, Any]:
         answers = [self.answers[number] for number in range(len(self.inputs))]
         ms = (time.monotonic() - self.asked) * 1000
-        return {"id": self.id, "type": "answer", "answer": answers if self.many else answers[0], "ms": round(ms, 2)}
+        answer = answers if self.many else answers[0]
+        return {"id": self.id, "type": "answer", "answer": answer, "ms": round(ms, 2), "engine": self.engine}
+
+
+def read_row(task: str, row: dict[str, Any]) -> dict[str, str]:
+    """The fields of `row` that the task knows, the optional ones only where they say something."""
+    fields = TASKS[task].inputs
+    texts = {field.name: str(row.get(field.name) or "") for field in fields}
+    for part in fields:
+        if len(texts[part.name]) > part.most_chars:
+            raise Unusable(f"{part.label} is too long: at most {part.most_chars:,} characters.")
+    return {part.name: texts[part.name] for part in fields if part.required or texts[part.name]}
 
 
 class Row(NamedTuple):

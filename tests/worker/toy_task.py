@@ -1,0 +1,59 @@
+"""A small task that writes its answers word by word, slowly where it is asked to; the models are those of the classifier.
+
+As a program: the serving process, or with "relay" the relay whose serving process it is, with this task among the others.
+"""
+
+import sys
+import time
+
+from worker.nlp import TASKS, Task
+from worker.spec import Field, Setting
+
+
+class Parrot(Task):
+    slug = "parrot"
+    title = "Parrot"
+    about = "Says it again, word by word."
+    streams = True
+    inputs = (Field("prompt", "Prompt", most_chars=1000), Field("tone", "Tone", required=False))
+    parameters = (
+        Setting("words", "Words", 5, "How many words to say.", kind="int", least=1, most=100_000),
+        Setting("pause_ms", "Pause", 0.0, "How long each word takes.", least=0, most=1000),
+    )
+
+    def open(self, folder):
+        return TASKS["classification"].open(folder)
+
+    def answer(self, model, tokenizer, labels, inputs, parameters):
+        return [self.whole(row, parameters) for row in inputs]
+
+    def whole(self, row, parameters):
+        words = row["prompt"].split()
+        return {"text": " ".join(words[n % len(words)] for n in range(parameters["words"])), "finish": "end"}
+
+    def stream(self, model, tokenizer, labels, inputs, parameters):
+        for number, word in enumerate(self.whole(inputs, parameters)["text"].split()):
+            time.sleep(parameters["pause_ms"] / 1000)
+            if word == "stumble":
+                raise ValueError("a word that cannot be said")
+            if word == "freeze":
+                time.sleep(600)
+            yield {"text": f" {word}" if number else word, "tokens": [{"text": word, "p": 1.0}]}
+        return self.whole(inputs, parameters)
+
+
+PARROT = Parrot()
+
+if __name__ == "__main__":
+    TASKS["parrot"] = PARROT
+    if "relay" in sys.argv:
+        from worker import relay
+        from worker.serving import process
+
+        process.COMMAND = [sys.executable, "-m", "tests.worker.toy_task"]
+        relay.STALL_S = 4.0
+        relay.main()
+    else:
+        from worker.serving.__main__ import main
+
+        main()
