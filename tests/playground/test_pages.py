@@ -79,7 +79,7 @@ def test_a_shared_question_is_drawn_for_the_team_and_is_not_there_for_others(sig
     )
     page = signed_in(vera).get(reverse("playground:prediction", args=[asked.pk]))
     content = page.content.decode()
-    assert page.context["asked"]["answer"] == {"label": "good", "latency_ms": 7}
+    assert page.context["asked"]["answer"] == {"label": "good", "latency_ms": 7, "engine": ""}
     assert "Asked of reviews-1" in content and "by alice" in content and "Ask again" in content and "<b>fine" not in content
     assert signed_in(charlie).get(reverse("playground:prediction", args=[asked.pk])).status_code == 404
 
@@ -88,7 +88,12 @@ def test_of_texts_asked_at_once_the_first_is_shown(signed_in, vera, alice, team,
     rows = [{"text": "one"}, {"text": "two"}]
     asked = Prediction.objects.create(team=team, created_by=alice, model=model, inputs=rows, state="failed", reason="Torn.")
     page = signed_in(vera).get(reverse("playground:prediction", args=[asked.pk]))
-    assert page.context["asked"] == {"inputs": {"text": "one"}, "parameters": {}, "answer": {"latency_ms": None}, "reason": "Torn."}
+    assert page.context["asked"] == {
+        "inputs": {"text": "one"},
+        "parameters": {},
+        "answer": {"latency_ms": None, "engine": ""},
+        "reason": "Torn.",
+    }
     assert "2 texts were asked at once" in page.content.decode()
 
 

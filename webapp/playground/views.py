@@ -64,7 +64,8 @@ def prediction(request: SignedIn, pk: UUID) -> HttpResponse:
     """One question with its answer as it was: the address that a team passes around."""
     found = find(request.actor, Prediction.objects.select_related("model__parent", "created_by"), pk)
     model = found.model
-    asked = question(found) | {"answer": first_of(found.answer) | {"latency_ms": found.latency_ms}, "reason": found.reason}
+    told = {"latency_ms": found.latency_ms, "engine": found.engine}
+    asked = question(found) | {"answer": first_of(found.answer) | told, "reason": found.reason}
     if found.state != Prediction.State.DONE:
         asked["reason"] = found.reason or _("There is no answer to this question yet. Ask it again.")
     content = drawn(request, model) | {

@@ -68,7 +68,7 @@ class QuestionAnswering(Task):
     )
     inputs: tuple[Field, ...] = (
         Field("question", _("Question"), most_chars=2_000, hint=_("What do you want to know?")),
-        Field("context", _("Passage"), long=True, most_chars=200_000, hint=_("The text in which the answer stands")),
+        Field("context", _("Passage"), long=True, most_chars=100_000, hint=_("The text in which the answer stands")),
     )
     parameters = (N_BEST, MAX_ANSWER, THRESHOLD)
     settings: tuple[Setting, ...] = (

@@ -68,7 +68,7 @@ class Summarization(Written):
             help=_("The short one."),
         ),
     )
-    inputs: tuple[Field, ...] = (Field("document", _("Document"), long=True, most_chars=200_000, hint=_("Paste the text to summarize")),)
+    inputs: tuple[Field, ...] = (Field("document", _("Document"), long=True, most_chars=100_000, hint=_("Paste the text to summarize")),)
     parameters = (
         SENTENCES,
         MARGIN,

@@ -34,7 +34,7 @@ class Translation(Written):
         Role("source", _("Source"), hints=SOURCE_HINTS, language=True, is_key=True, help=_("The text to translate.")),
         Role("target", _("Translation"), hints=TARGET_HINTS, language=True, help=_("The same in the other language.")),
     )
-    inputs: tuple[Field, ...] = (Field("source", _("Text"), long=True, most_chars=10_000, hint=_("Write what should be translated")),)
+    inputs: tuple[Field, ...] = (Field("source", _("Text"), long=True, most_chars=5_000, hint=_("Write what should be translated")),)
     parameters = (
         language.BEAMS,
         language.N_BEST,

@@ -39,6 +39,7 @@ class Serving:
 
     def __init__(self, hear: Callable[[dict[str, Any]], None], memory: int, device: str, engine: str = "auto") -> None:
         self.hear = hear
+        self.telling = threading.Lock()  # a line is whole, whoever tells
         self.patient_until = math.inf  # a clock; what is silent beyond it, though it was asked, is stuck
         self.process = subprocess.Popen(
             COMMAND,
@@ -56,7 +57,8 @@ class Serving:
     def tell(self, question: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         try:
-            print(json.dumps(question), file=self.process.stdin, flush=True)
+            with self.telling:
+                print(json.dumps(question), file=self.process.stdin, flush=True)
         except (BrokenPipeError, ValueError):
             log.warning("the serving process is gone; who asked will be told")
 

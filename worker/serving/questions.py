@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from worker.nlp import TASKS
 from worker.weights import Unusable
 
-GROUP = 8  # texts in one forward pass
+GROUP = 16  # texts in one forward pass
 SPREAD = 1.5  # the longest text of a group may be so many times its shortest: padding costs more than batching gains
 
 

@@ -10,7 +10,8 @@ export class Written extends HTMLElement {
   }
 
   show(answer) {
-    this.text = answer.text ?? answer.answer ?? ""
+    const { id, latency_ms, engine, cut, ...rest } = answer
+    this.text = answer.text ?? answer.answer ?? JSON.stringify(rest, null, 1)
     this.write()
   }
 
