@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.worker.tiny import tiny_classifier
-from webapp.catalog.starters import STARTERS
+from webapp.catalog.starters import packaged
 from worker.weights import Unusable, look
 
 
@@ -29,7 +29,7 @@ def configure(folder, **values):
 
 
 def test_the_starter_is_a_whole_bert_of_22_million_weights():
-    weights = look(STARTERS[0].folder())
+    weights = look(packaged().folder)
     assert (weights.family, weights.parameters, weights.bytes) == ("bert", 22_713_728, 90_856_960)
 
 
