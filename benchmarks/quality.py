@@ -210,9 +210,11 @@ def plain(example: dict[str, Any]) -> dict[str, Any]:
         return {**row, "labels": example["label"]}
     if "target" in example:
         return {**row, "start_positions": example["target"][0], "end_positions": example["target"][1]}
-    if "marks" in example:
-        marked = dict(zip(example["marks"], example["chosen"], strict=True))
-        return {**row, "labels": [marked.get(at, -100) for at in range(len(ids))]}
+    if "spans" in example:
+        labels = [-100] * len(ids)
+        for number, ((a, b), chosen) in enumerate(zip(example["spans"], example["chosen"], strict=True)):
+            labels[a:b] = [2 * number + chosen] * (b - a)  # which sentence a token belongs to, and whether that is wanted
+        return {**row, "labels": labels}
     return {**row, "labels": example["labels"]}
 
 
@@ -222,16 +224,19 @@ def opponent(example: dict[str, Any], kind: str, model: Any, tokenizer: Any) -> 
     import transformers
 
     class Choosing(transformers.Trainer):
-        """No stock head learns a yes or no for some of the tokens."""
+        """No stock head learns a yes or no for the mean of a sentence's tokens."""
 
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
             labels = inputs.pop("labels")
-            outputs, marked = model(**inputs), labels != -100
-            scores, wanted = outputs.logits[..., 0][marked], labels[marked].float()
+            outputs, inside = model(**inputs), labels != -100
+            rows = torch.arange(len(labels))[:, None].expand_as(labels)
+            sentences, which = torch.unique(rows[inside] * 10_000 + labels[inside], return_inverse=True)
+            sums = torch.zeros(len(sentences)).index_add(0, which, outputs.logits[..., 0][inside])
+            scores, wanted = sums / torch.bincount(which), (sentences % 2).float()
             loss = torch.nn.functional.binary_cross_entropy_with_logits(scores, wanted)
             return (loss, outputs) if return_outputs else loss
 
-    if "marks" in example:
+    if "spans" in example:
         return Choosing, transformers.DataCollatorForTokenClassification(tokenizer)
     if "labels" in example:
         writer = model if model.config.is_encoder_decoder else None

@@ -86,9 +86,13 @@ class Setting:
         if self.kind == "bool":
             return value if isinstance(value, bool) else str(value).lower() in {"1", "true", "on", "yes"}
         if self.kind == "text":
-            if not isinstance(value, str) or (self.most is not None and len(value) > self.most) or not value.isprintable():
+            if (
+                not isinstance(value, str)
+                or (self.most is not None and len(value) > self.most)
+                or not value.replace("\n", "").replace("\t", "").isprintable()
+            ):
                 raise SpecError(self.name, f"{self.label} must be a text of at most {self.most:g} characters.")
-            return value.strip()
+            return value
         if self.kind == "choice":
             if value not in [c for c, _ in self.choices]:
                 raise SpecError(self.name, f"{self.label} must be one of {', '.join(c for c, _ in self.choices)}.")

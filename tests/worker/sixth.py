@@ -2,7 +2,6 @@
 
 from worker.nlp import Task, folders, texts
 from worker.nlp.recipe import FULL, QUICK, TRAINING
-from worker.nlp.translation import language_problems
 from worker.spec import Field, Metric, Role
 
 
@@ -21,9 +20,6 @@ class Counting(Task):
     def problems(self, row):
         found = [] if str(row.get("text") or "").strip() else [("text", "The text is empty.")]
         return found if str(row.get("count") or "").strip().isdigit() else [*found, ("count", "The count is not a whole number.")]
-
-    def dataset_problems(self, rows, labels, splits):
-        return language_problems(rows, splits)
 
     def baselines(self, train, held_out):
         mean = train["count"].cast(float).mean()

@@ -131,6 +131,7 @@ class Prediction(TeamScoped):
             "parameters": self.parameters,
             "untuned": self.untuned,
             "labels": self.model.labels,
+            "facts": self.model.known if self.untuned else {},
             "stream": self.streamed,
         }
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from worker.nlp import families
+from worker.nlp import rows as rows_of
 from worker.spec import Field, Metric, Recipe, Role, Setting
 
 Example = dict[str, Any]  # one row (or one window of it) as token numbers, with what it should become
@@ -52,11 +53,11 @@ class Task:
 
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
         """What is wrong with the whole: [{"code", "level": "error"|"warning", "message", "role"?}]; errors forbid a version."""
-        raise NotImplementedError
+        return rows_of.dataset_problems(rows, splits)
 
     def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
         """Settings that so many rows and this label histogram ask for: {setting name: (value, the reason as a sentence)}."""
-        return {}
+        return rows_of.advice(rows)
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
         """Free baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES."""

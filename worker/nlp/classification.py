@@ -207,7 +207,9 @@ class Classification(Task):
         def loss(logits: Any, examples: list[Example]) -> Any:
             targets = torch.tensor([e["label"] for e in examples], device=logits.device)
             scale = None if weights is None else weights.to(logits.device)
-            return torch.nn.functional.cross_entropy(logits.float(), targets, weight=scale, label_smoothing=settings["label_smoothing"])
+            smoothing = settings["label_smoothing"]
+            whole = torch.nn.functional.cross_entropy(logits.float(), targets, weight=scale, label_smoothing=smoothing, reduction="sum")
+            return whole / len(examples)  # not by the sum of the weights, so that a batch in parts gives the same
 
         return loss
 

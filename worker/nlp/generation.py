@@ -7,15 +7,16 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from worker.nlp import Example, families, language, overlap
+from worker.nlp import rows as rows_of
 from worker.nlp.decoding import decode
 from worker.nlp.language import Written
 from worker.nlp.recipe import FULL, LORA, training
-from worker.nlp.translation import epochs_advice, language_problems
 from worker.spec import Field, Metric, Role, Setting
 from worker.spec import gettext_noop as _
 
-LONGEST_TEXT = 1_000_000  # characters
 ROLES = ("system", "user", "assistant", "tool")
+SHOWN_TOKENS = 64  # of an answer to a text without a prompt
+AT_ONCE = 8  # held-out rows answered together
 SHOWN_PROMPT = 400  # characters of a text without a prompt from which the model goes on, for the samples
 
 DRAWN = ("temperature", 0.01)  # without it the likeliest token is always taken
@@ -132,7 +133,7 @@ class Generation(Written):
             role = "completion" if "completion" in parts else "text"
             found.append((role, _("The completion is empty.") if role == "completion" else _("The text is empty.")))
         for role, text in parts.items():
-            if len(text) > LONGEST_TEXT:
+            if len(text) > rows_of.LONGEST_TEXT:
                 found.append((role, _("The text is longer than 1,000,000 characters.")))
         if text := parts.get("text", ""):
             messages = messages_of(text)
@@ -140,23 +141,12 @@ class Generation(Written):
                 found.append(("text", _("No message of the assistant has a text, so there is nothing to learn.")))
         return found
 
-    def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
-        return language_problems(rows, splits)
-
-    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
-        return epochs_advice(rows)
-
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         """Whether it is asked (a prompt, then an answer), or goes on with what was begun."""
         if "completion" in rows.columns and "prompt" in rows.columns:
             return {"instruct": True}
         return {"instruct": "text" in rows.columns and any(messages_of(text or "") is not None for text in rows["text"].head(20))}
-
-    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
-        model, tokenizer = language.open_writer(base)
-        language.fitted(model, tokenizer, settings)
-        return model, tokenizer
 
     def encode(
         self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
@@ -181,15 +171,18 @@ class Generation(Written):
     def _trial(
         self, model: Any, tokenizer: Any, rows: Any, settings: dict[str, Any]
     ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]]:
-        table = [_asked(row) for row in rows.iter_rows(named=True)]
-        instruct = model.config.tunebench["instruct"]
-        table = [(prompt, reference) for prompt, reference in table if prompt.strip()]
-        prompts = [_prompt_row(model, tokenizer, prompt, 64)[0] for prompt, _reference in table]
+        instruct, target_window = model.config.tunebench["instruct"], int(settings["target_window"])
+        table = [asked for row in rows.iter_rows(named=True) if (asked := _asked(row))[0].strip()]
+        most = min(target_window, tokenizer.model_max_length // 2) if instruct else min(target_window, SHOWN_TOKENS)
+        room = tokenizer.model_max_length - most
+        prompts = [
+            (_laid(tokenizer, messages, True)[0] if messages else _prompt_row(model, tokenizer, prompt, most)[0])[-room:]
+            for prompt, _reference, messages in table
+        ]
         said: list[str] = []
-        for start in range(0, len(prompts), 8):
-            most = min(int(settings["target_window"]), 64) if not instruct else int(settings["target_window"])
-            said += [v[0].text for v in language.written(model, tokenizer, prompts[start : start + 8], most=most)]
-            yield min(start + 8, len(prompts)), len(prompts)
+        for start in range(0, len(prompts), AT_ONCE):
+            said += [v[0].text for v in language.written(model, tokenizer, prompts[start : start + AT_ONCE], most=most)]
+            yield min(start + AT_ONCE, len(prompts)), len(prompts)
         samples: list[dict[str, Any]] = [
             {
                 "inputs": {"prompt": prompt[:4_000]},
@@ -197,9 +190,9 @@ class Generation(Written):
                 "answer": answer,
                 "scores": _scores(answer, reference, instruct),
             }
-            for (prompt, reference), answer in zip(table, said, strict=True)
+            for (prompt, reference, _messages), answer in zip(table, said, strict=True)
         ]
-        examples = [{"prompt": prompt[:400]} for prompt, _reference in table[:3]]
+        examples = [{"prompt": prompt[:400]} for prompt, _reference, _messages in table[:3]]
         metrics = overlap.mean_of([sample["scores"] for sample in samples]) if samples else {}
         shown = language.worst_first(samples, "rouge_l")
         return metrics, {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
@@ -255,45 +248,53 @@ def messages_of(text: str) -> list[dict[str, str]] | None:
 
 
 def _told(messages: Sequence[dict[str, str]]) -> str:
-    """A conversation as a prompt, for models that have no form of their own for it."""
+    """A conversation as people read it."""
     if len(messages) == 1:
         return messages[0]["content"]
     return "\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in messages)
 
 
-def _chat(tokenizer: Any, messages: list[dict[str, str]]) -> Example:
-    """All messages in one row; what the assistant says is learnt, everything else is read."""
-    most = tokenizer.model_max_length
-    ids: list[int] = []
-    labels: list[int] = []
+def _laid(tokenizer: Any, messages: Sequence[dict[str, str]], asks: bool = False) -> tuple[list[int], list[int]]:
+    """(token row, labels) of a conversation, in the model's own form where it has one: what the assistant says is learnt,
+    everything else is read. `asks`: the assistant's next message is about to begin."""
     if getattr(tokenizer, "chat_template", None):
-        for at, message in enumerate(messages):
-            before = (
-                tokenizer.apply_chat_template(
-                    messages[:at], tokenize=True, return_dict=False, add_generation_prompt=message["role"] == "assistant"
-                )
-                if at
-                else []
-            )
-            after = tokenizer.apply_chat_template(messages[: at + 1], tokenize=True, return_dict=False)
-            labels += [language.LEFT_OUT] * (len(before) - len(labels))
-            labels += after[len(labels) :] if message["role"] == "assistant" else [language.LEFT_OUT] * (len(after) - len(labels))
-            ids = after
-        labels = labels[: len(ids)]
-    else:
-        ids = language.opening(tokenizer)
-        labels = [language.LEFT_OUT] * len(ids)
-        ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        alone = len([m for m in messages if m["role"] != "assistant"]) == 1
-        for message in messages:
-            is_answer = message["role"] == "assistant"
-            told = message["content"] if alone or is_answer else f"{message['role'].capitalize()}: {message['content']}"
-            more = tokenizer(told if is_answer else told.rstrip() + "\n", add_special_tokens=False)["input_ids"]
-            more = more + ending if is_answer else more
-            ids += more
-            labels += more if is_answer else [language.LEFT_OUT] * len(more)
-    ids, labels = ids[-most:], labels[-most:]
-    labels[:1] = [language.LEFT_OUT]
+        from jinja2 import TemplateError
+
+        try:
+            return _templated(tokenizer, messages, asks)
+        except TemplateError:  # a form that knows no such role: the plain one does
+            pass
+    ids = language.opening(tokenizer)
+    labels = [language.LEFT_OUT] * len(ids)
+    ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    alone = len([m for m in messages if m["role"] != "assistant"]) == 1
+    for message in messages:
+        is_answer = message["role"] == "assistant"
+        told = message["content"] if alone or is_answer else f"{message['role'].capitalize()}: {message['content']}"
+        more = tokenizer(told if is_answer else told.rstrip() + "\n", add_special_tokens=False, verbose=False)["input_ids"]
+        more = more + ending if is_answer else more
+        ids, labels = ids + more, labels + (more if is_answer else [language.LEFT_OUT] * len(more))
+    return ids, labels
+
+
+def _templated(tokenizer: Any, messages: Sequence[dict[str, str]], asks: bool) -> tuple[list[int], list[int]]:
+    def ids_of(some: Sequence[dict[str, str]], begins: bool) -> list[int]:
+        ids: list[int] = tokenizer.apply_chat_template(list(some), tokenize=True, return_dict=False, add_generation_prompt=begins)
+        return ids
+
+    labels: list[int] = []
+    for at, message in enumerate(messages):
+        if message["role"] == "assistant":
+            before, after = ids_of(messages[:at], True) if at else [], ids_of(messages[: at + 1], False)
+            labels += [language.LEFT_OUT] * (len(before) - len(labels)) + after[max(len(before), len(labels)) :]
+    ids = ids_of(messages, asks)
+    return ids, (labels + [language.LEFT_OUT] * len(ids))[: len(ids)]
+
+
+def _chat(tokenizer: Any, messages: list[dict[str, str]]) -> Example:
+    """A conversation as one row; of a long one the end is kept."""
+    ids, labels = (row[-tokenizer.model_max_length :] for row in _laid(tokenizer, messages))
+    labels = [language.LEFT_OUT, *labels[1:]]
     return {"input_ids": ids, "labels": labels, "weight": sum(token != language.LEFT_OUT for token in labels)}
 
 
@@ -306,24 +307,25 @@ def _continued(tokenizer: Any, text: str) -> list[Example]:
     return [language.masked(opening + ids[at : at + size], len(opening)) for at in range(0, len(ids), size)]
 
 
-def _asked(row: dict[str, Any]) -> tuple[str, str]:
-    """(prompt, right answer) of a held-out row; of a text without a prompt, its beginning and the rest."""
+def _asked(row: dict[str, Any]) -> tuple[str, str, list[dict[str, str]]]:
+    """(prompt, right answer, the messages before it if it is a conversation) of a held-out row; of a text without a prompt, its
+    beginning and the rest."""
     prompt, completion, text = (str(row.get(name) or "") for name in ("prompt", "completion", "text"))
     if prompt.strip() and completion.strip():
-        return prompt, completion
+        return prompt, completion, []
     if (messages := messages_of(text)) is not None:
         last = max(at for at, m in enumerate(messages) if m["role"] == "assistant")
-        return _told(messages[:last]), messages[last]["content"]
+        return _told(messages[:last]), messages[last]["content"], messages[:last]
     whole = completion if completion.strip() else text
     half = whole[: min(SHOWN_PROMPT, max(1, len(whole) // 2))]
     begun = half[: half.rfind(" ")] if " " in half[1:] else half
-    return begun, whole[len(begun) :]
+    return begun, whole[len(begun) :], []
 
 
 def _prompt_row(model: Any, tokenizer: Any, prompt: str, answer_tokens: int) -> tuple[list[int], bool]:
     """(token row, whether the prompt's beginning was cut away), with room for an answer."""
     most = max(8, tokenizer.model_max_length - min(answer_tokens, tokenizer.model_max_length // 2))
-    facts = getattr(model.config, "tunebench", None) or {"instruct": bool(getattr(tokenizer, "chat_template", None))}
+    facts = language.facts_of(model, {"instruct": bool(getattr(tokenizer, "chat_template", None))})
     if facts["instruct"]:
         return language.prompt_ids(tokenizer, prompt, most)
     ids = language.opening(tokenizer) + tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]

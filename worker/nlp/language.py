@@ -32,7 +32,7 @@ TARGET_WINDOW = Setting(
 TRIED_ROWS = Setting(
     "tried_rows",
     _("Rows answered at the end"),
-    1000,
+    500,
     _("So many held-out rows are answered for the scores. Fewer end the run sooner; 0 answers none."),
     _("rows"),
     "int",
@@ -98,6 +98,17 @@ def is_pairs(model: Any) -> bool:
     return bool(model.config.is_encoder_decoder)
 
 
+def facts_of(model: Any, otherwise: dict[str, Any]) -> dict[str, Any]:
+    """What the model's training rows said, as far as the task that asks knows it; a model may have learnt another task before."""
+    known = getattr(model.config, "tunebench", None) or {}
+    return {name: known.get(name, value) for name, value in otherwise.items()}
+
+
+def room_of(model: Any) -> int:
+    """How many tokens a row of this model may have in all."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or texts.UNLIMITED)
+
+
 # --- examples -------------------------------------------------------------------------------------------------------------
 def paired(tokenizer: Any, sources: Sequence[str], targets: Sequence[str], target_window: int) -> list[Example]:
     """Examples for an encoder-decoder."""
@@ -151,6 +162,7 @@ def written(
 
     chosen = {"beams": 1, "n_best": 1, "length_penalty": 1.0, "no_repeat_ngram": 0, "min_tokens": 0, **(parameters or {})}
     beams, count = int(chosen["beams"]), min(int(chosen["n_best"]), int(chosen["beams"]))
+    most = max(1, min(most, room_of(model) - (1 if is_pairs(model) else max(map(len, rows), default=0))))
     options: dict[str, Any] = {
         "max_new_tokens": most,
         "min_new_tokens": min(int(chosen["min_tokens"]), most),
@@ -229,6 +241,11 @@ class Written(Task):
         loss = sum(loss for loss, _count, _right in found) / tokens
         right = sum(hits for _loss, _count, hits in found)
         return {"perplexity": math.exp(min(loss, 50.0)), "token_accuracy": right / tokens, "rows": len(examples)}, {}
+
+    def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
+        model, tokenizer = open_writer(base)
+        fitted(model, tokenizer, settings)
+        return model, tokenizer
 
     def compares_untuned(self, model: Any) -> bool:
         return True

@@ -51,7 +51,7 @@ def translation_metrics(answers: Sequence[str], references: Sequence[str], langu
     tokenizer = {"zh": "zh", "ja": "char", "ko": "char", "th": "char"}.get(language, "13a")
     known = {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF()}
     if not answers:
-        return dict.fromkeys(known, 0.0), {}
+        return {}, {}
     metrics = {name: metric.corpus_score(list(answers), [list(references)]).score / 100 for name, metric in known.items()}
     return metrics, {name: str(metric.get_signature()) for name, metric in known.items()}
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from worker.nlp import Example, Task, families, folders, language, overlap, texts
+from worker.nlp import rows as rows_of
 from worker.nlp.languages import sentences
 from worker.nlp.recipe import FULL, LORA, QUICK, training
-from worker.nlp.translation import epochs_advice, language_problems
 from worker.spec import Field, Metric, Role, Setting
 from worker.spec import gettext_noop as _
 
-LONGEST_CONTEXT = 1_000_000  # characters
 LOOKED_AT = 20  # best starts and best ends of a window that are paired
 NOWHERE = -1e4  # a logit outside the passage
 WINDOWS_AT_ONCE = 16
@@ -72,7 +72,10 @@ class QuestionAnswering(Task):
     )
     parameters = (N_BEST, MAX_ANSWER, THRESHOLD)
     settings: tuple[Setting, ...] = (
-        *training(window=384, learning_rate={"": 2e-4, "quick": 5e-4, "lora": 1e-3}, batch_rows=16),
+        *(
+            replace(s, least=32) if s.name == "window" else s
+            for s in training(window=384, learning_rate={"": 2e-4, "quick": 5e-4, "lora": 1e-3}, batch_rows=16)
+        ),
         Setting(
             "stride",
             _("Overlap of windows"),
@@ -106,24 +109,12 @@ class QuestionAnswering(Task):
     # --- data ---
     def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
         context, answer = str(row.get("context") or ""), str(row.get("answer") or "").strip()
-        found: list[tuple[str, str]] = []
-        if not context.strip():
-            found.append(("context", _("The passage is empty.")))
-        elif len(context) > LONGEST_CONTEXT:
-            found.append(("context", _("The passage is longer than 1,000,000 characters.")))
-        if not str(row.get("question") or "").strip():
-            found.append(("question", _("The question is empty.")))
+        found = rows_of.text_problems(row, ("context", _("The passage is empty.")), ("question", _("The question is empty.")))
         if answer and context.strip() and answer not in context:
             found.append(("answer", _("The answer does not stand in the passage, word for word.")))
         if (start := str(row.get("start") or "").strip()) and not _number(start):
             found.append(("start", _("The start is not a whole number.")))
         return found
-
-    def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
-        return language_problems(rows, splits)
-
-    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
-        return epochs_advice(rows)
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
         """The sentence that shares the rarest runs of letters with the question (cosine of TF-IDF)."""
@@ -158,16 +149,26 @@ class QuestionAnswering(Task):
     ) -> list[Example]:
         """One example for each window of a row. A window without the answer points at its first token."""
         table = rows.to_dicts()
-        found = _windows(tokenizer, [r["question"] for r in table], [r["context"] for r in table], model.config.tunebench["stride"])
-        examples = []
+        facts, examples = model.config.tunebench, list[Example]()
+        found = _windows(tokenizer, [r["question"] for r in table], [r["context"] for r in table], facts["stride"])
         for window in found:
             row = table[window["row"]]
             start, stop = _place(row)
             target = _tokens_of(window, start, stop) if stop > start else (0, 0)
-            if learning and target == (0, 0) and stop > start and not model.config.tunebench["no_answer"]:
+            if learning and target == (0, 0) and stop > start and not facts["no_answer"]:
                 continue  # such a model never says "nothing here", so there is nothing to learn from this window
-            about = {name: row[name] for name in ("question", "context")} | {"gold": right_answers(row)}
-            examples.append({**window, "target": target, **about})
+            if learning:
+                examples.append(
+                    {"target": target, **{name: window[name] for name in ("input_ids", "token_type_ids", "row") if name in window}}
+                )
+            else:
+                about = {
+                    "question": row["question"],
+                    "context": row["context"],
+                    "gold": right_answers(row),
+                    "may_be_none": facts["no_answer"],
+                }
+                examples.append({**window, "target": target, **about})
         return examples
 
     def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
@@ -188,12 +189,10 @@ class QuestionAnswering(Task):
         windows: dict[int, list[int]] = {}
         for at, example in enumerate(examples):
             windows.setdefault(example["row"], []).append(at)
-        # Rows without an answer are worth asking for only where there are some: else the surest span is the answer.
-        may_be_none = any(not example["gold"] for example in examples)
         samples = []
         for each in windows.values():
             first = examples[each[0]]
-            answer = _best(first["context"], [found[at] for at in each], {"n_best": 1, "no_answer_threshold": 0.0}, may_be_none)
+            answer = _best(first["context"], [found[at] for at in each], {"n_best": 1, "no_answer_threshold": 0.0}, first["may_be_none"])
             samples.append(
                 {
                     "inputs": {"question": first["question"], "context": first["context"][:4_000]},
@@ -226,7 +225,7 @@ class QuestionAnswering(Task):
     ) -> list[dict[str, Any]]:
         import torch
 
-        facts = getattr(model.config, "tunebench", None) or {"no_answer": True, "stride": 96}
+        facts = language.facts_of(model, {"no_answer": True, "stride": 96})
         windows = _windows(tokenizer, [i["question"] for i in inputs], [i["context"] for i in inputs], facts["stride"])
         found: dict[int, list[Any]] = {}
         for group in texts.alike([len(w["input_ids"]) for w in windows], WINDOWS_AT_ONCE):
@@ -321,7 +320,12 @@ def _windows(tokenizer: Any, questions: Sequence[str], contexts: Sequence[str], 
     windows = []
     for at, row in enumerate(found["overflow_to_sample_mapping"]):
         pairs = zip(found.sequence_ids(at), found["offset_mapping"][at], strict=True)
-        offsets = [(token, a, b) for token, (part, (a, b)) in enumerate(pairs) if part == 1 and b > a]
+        context = contexts[row]
+        offsets = [
+            (token, a + len(context[a:b]) - len(context[a:b].lstrip()), b)  # some tokenizers count the blank before a word to it
+            for token, (part, (a, b)) in enumerate(pairs)
+            if part == 1 and context[a:b].strip()
+        ]
         window = {"input_ids": found["input_ids"][at], "row": row, "offsets": offsets}
         if types:
             window["token_type_ids"] = found["token_type_ids"][at]

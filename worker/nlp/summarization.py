@@ -13,14 +13,13 @@ from itertools import pairwise
 from typing import Any
 
 from worker.nlp import Example, families, folders, language, overlap, texts
+from worker.nlp import rows as rows_of
 from worker.nlp.language import Written
 from worker.nlp.languages import sentences, words
 from worker.nlp.recipe import FULL, LORA, QUICK, training
-from worker.nlp.translation import epochs_advice, language_problems
 from worker.spec import Field, Metric, Role, Setting
 from worker.spec import gettext_noop as _
 
-LONGEST_TEXT = 1_000_000  # characters
 MOST_CHOSEN = 10  # sentences
 WRITERS = (families.ENCODER_DECODER, families.DECODER)
 
@@ -96,23 +95,7 @@ class Summarization(Written):
 
     # --- data ---
     def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
-        document, summary = str(row.get("document") or "").strip(), str(row.get("summary") or "").strip()
-        if not document:
-            found.append(("document", _("The document is empty.")))
-        elif len(document) > LONGEST_TEXT:
-            found.append(("document", _("The document is longer than 1,000,000 characters.")))
-        if not summary:
-            found.append(("summary", _("The summary is empty.")))
-        elif len(summary) > LONGEST_TEXT:
-            found.append(("summary", _("The summary is longer than 1,000,000 characters.")))
-        return found
-
-    def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
-        return language_problems(rows, splits)
-
-    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
-        return epochs_advice(rows)
+        return rows_of.text_problems(row, ("document", _("The document is empty.")), ("summary", _("The summary is empty.")))
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
         scores = []
@@ -154,24 +137,24 @@ class Summarization(Written):
     def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
         import torch
 
-        if "marks" not in train[0]:
+        if "spans" not in train[0]:
             return super().criterion(train, labels, settings)
 
         def loss(outputs: Any, examples: list[Example]) -> Any:
-            scores = torch.cat([each[e["marks"], 0] for each, e in zip(outputs, examples, strict=True)]).float()
+            scores = torch.cat([_means(each, e["spans"]) for each, e in zip(outputs, examples, strict=True)])
             chosen = torch.tensor([float(c) for e in examples for c in e["chosen"]], device=scores.device)
             return torch.nn.functional.binary_cross_entropy_with_logits(scores, chosen)
 
         return loss
 
     def read(self, outputs: Any, examples: list[Example], criterion: Callable[[Any, list[Example]], Any]) -> list[Any]:
-        if "marks" not in examples[0]:
+        if "spans" not in examples[0]:
             return super().read(outputs, examples, criterion)
-        return [each[e["marks"], 0].float().sigmoid().cpu().tolist() for each, e in zip(outputs, examples, strict=True)]
+        return [_means(each, e["spans"]).sigmoid().cpu().tolist() for each, e in zip(outputs, examples, strict=True)]
 
     def score(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
         """For models that choose: how often the surest sentence of a window is one of the best choices. Others: see Written."""
-        if not examples or "marks" not in examples[0]:
+        if not examples or "spans" not in examples[0]:
             return super().score(found, examples, labels)
         hits = [float(e["chosen"][max(range(len(scores)), key=scores.__getitem__)]) for scores, e in zip(found, examples, strict=True)]
         return {"rows": len({e["row"] for e in examples}), "top_sentence": sum(hits) / len(hits)}, {}
@@ -302,20 +285,29 @@ def _oracle(parts: list[str], summary: str, most: int = 3) -> list[int]:
 
 
 def _laid(tokenizer: Any, parts: list[str]) -> list[dict[str, Any]]:
-    """Token rows that hold as many whole sentences as fit, each begun by a mark whose output is the sentence's score."""
+    """Token rows that hold as many whole sentences as fit, and `spans`: where each sentence's tokens stand in them."""
     mark = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     end = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+    opening, ending = [[token] if token is not None else [] for token in (mark, end)]
     most = tokenizer.model_max_length
     windows: list[dict[str, Any]] = []
     for number, ids in enumerate(tokenizer(parts, add_special_tokens=False, verbose=False)["input_ids"] if parts else []):
-        row = [*([mark] if mark is not None else []), *ids[: most - 2], *([end] if end is not None else [])] or [tokenizer.pad_token_id]
-        if not windows or len(windows[-1]["input_ids"]) + len(row) > most:
-            windows.append({"input_ids": [], "marks": [], "numbers": []})
+        row = ids[: most - len(opening) - len(ending)] or [tokenizer.unk_token_id or 0]
+        if not windows or len(windows[-1]["input_ids"]) + len(row) + len(ending) > most:
+            windows.append({"input_ids": opening[:], "spans": [], "numbers": []})
         last = windows[-1]
-        last["marks"].append(len(last["input_ids"]))
+        start = len(last["input_ids"])
+        last["spans"].append((start, start + len(row)))
         last["numbers"].append(number)
-        last["input_ids"] += row
+        last["input_ids"] += row + ending
     return windows
+
+
+def _means(outputs: Any, spans: Sequence[tuple[int, int]]) -> Any:
+    """The score of each sentence: the mean of its tokens' outputs, (sentences,)."""
+    import torch
+
+    return torch.stack([outputs[a:b, 0].float().mean() for a, b in spans])
 
 
 def _choices(tokenizer: Any, row: int, document: str, summary: str) -> list[Example]:
@@ -323,23 +315,23 @@ def _choices(tokenizer: Any, row: int, document: str, summary: str) -> list[Exam
     parts = [document[a:b] for a, b in sentences(document)] or [document]
     best = set(_oracle(parts, summary))
     windows = _laid(tokenizer, parts)
-    return [{**w, "row": row, "chosen": [int(n in best) for n in w["numbers"]], "weight": len(w["marks"])} for w in windows]
+    return [{**w, "row": row, "chosen": [int(n in best) for n in w["numbers"]], "weight": len(w["spans"])} for w in windows]
 
 
 def _chosen(model: Any, tokenizer: Any, documents: list[str], parameters: dict[str, Any]) -> list[dict[str, Any]]:
     import torch
 
-    facts = getattr(model.config, "tunebench", None) or {"sentences": 3}
+    facts = language.facts_of(model, {"sentences": 3})
     bounds = [sentences(document) or [(0, len(document))] for document in documents]
     windows = [{**w, "of": at} for at, each in enumerate(bounds) for w in _laid(tokenizer, [documents[at][a:b] for a, b in each])]
     scores: list[list[float]] = [[0.0] * len(each) for each in bounds]
     for group in texts.alike([len(w["input_ids"]) for w in windows]):
         rows = [windows[i] for i in group]
         with torch.inference_mode():
-            logits = model(**texts.padded([{"input_ids": w["input_ids"]} for w in rows], tokenizer, model.device)).logits[..., 0]
-        for w, each in zip(rows, logits.float().sigmoid().cpu(), strict=True):
-            for number, mark in zip(w["numbers"], w["marks"], strict=True):
-                scores[w["of"]][number] = float(each[mark])
+            logits = model(**texts.padded([{"input_ids": w["input_ids"]} for w in rows], tokenizer, model.device)).logits.cpu()
+        for w, each in zip(rows, logits, strict=True):
+            for number, score in zip(w["numbers"], _means(each, w["spans"]).sigmoid().tolist(), strict=True):
+                scores[w["of"]][number] = score
     answers = []
     for at, document in enumerate(documents):
         alike = _shared_words([document[a:b] for a, b in bounds[at]])

@@ -8,7 +8,7 @@ from typing import Any
 from worker.nlp import folders
 
 Features = dict[str, list[int]]  # input_ids, and token_type_ids where a model tells two texts apart
-UNLIMITED = 1_000_000
+UNLIMITED = 4_096  # tokens, for models without a table of positions: attention over more would take all memory
 
 
 def longest(model: Any, tokenizer: Any) -> int:

@@ -6,21 +6,25 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from worker.nlp import Example, families, language, overlap
+from worker.nlp import rows as rows_of
 from worker.nlp.language import Written
 from worker.nlp.languages import NAMES, language_of, sentences
 from worker.nlp.recipe import FULL, LORA, training
-from worker.spec import Field, Metric, Role, Setting
+from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
-FEWEST_ROWS = 10
-LONGEST_TEXT = 100_000  # characters
 AUTO = "auto"
-# How models of many languages call them. Others are found by their two letters.
+# How NLLB calls the languages; mBART ("de_DE") and M2M-100 ("__de__") are found by their two letters.
 CODES = {
-    "ar": "arb_Arab", "de": "deu_Latn", "en": "eng_Latn", "es": "spa_Latn", "fr": "fra_Latn", "hi": "hin_Deva", "it": "ita_Latn",
-    "ja": "jpn_Jpan", "ko": "kor_Hang", "nl": "nld_Latn", "pl": "pol_Latn", "pt": "por_Latn", "ru": "rus_Cyrl", "sv": "swe_Latn",
-    "tr": "tur_Latn", "uk": "ukr_Cyrl", "vi": "vie_Latn", "zh": "zho_Hans",
+    "ar": "arb_Arab", "cs": "ces_Latn", "da": "dan_Latn", "de": "deu_Latn", "el": "ell_Grek", "en": "eng_Latn", "es": "spa_Latn",
+    "fa": "pes_Arab", "fi": "fin_Latn", "fr": "fra_Latn", "he": "heb_Hebr", "hi": "hin_Deva", "hu": "hun_Latn", "id": "ind_Latn",
+    "it": "ita_Latn", "ja": "jpn_Jpan", "ko": "kor_Hang", "nl": "nld_Latn", "no": "nob_Latn", "pl": "pol_Latn", "pt": "por_Latn",
+    "ro": "ron_Latn", "ru": "rus_Cyrl", "sv": "swe_Latn", "th": "tha_Thai", "tr": "tur_Latn", "uk": "ukr_Cyrl", "vi": "vie_Latn",
+    "zh": "zho_Hans",
 }  # fmt: skip
+LETTERS = {code: letters for letters, code in CODES.items()} | {"zho_Hant": "zh"}
+UNSPACED_LANGUAGES = {"zh", "ja", "th"}  # sentences follow each other without a blank
+NO_FACTS: dict[str, Any] = {"source_lang": "", "target_lang": "", "both_ways": False}
 SOURCE_HINTS = ("source", "src", "en", "english", "from", "original", "sentence_en", "text_en", "原文", "英文")
 TARGET_HINTS = ("target", "tgt", "translation", "zh", "chinese", "de", "fr", "es", "to", "german", "french", "译文", "中文", "翻译")
 
@@ -93,29 +97,17 @@ class Translation(Written):
 
     # --- data ---
     def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
-        for role, name in (("source", _("The source")), ("target", _("The translation"))):
-            text = str(row.get(role) or "").strip()
-            if not text:
-                found.append((role, _("The source is empty.") if role == "source" else _("The translation is empty.")))
-            elif len(text) > LONGEST_TEXT:
-                found.append((role, f"{name} is longer than 100,000 characters."))
-        return found
-
-    def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
-        return language_problems(rows, splits)
-
-    def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
-        return epochs_advice(rows)
+        return rows_of.text_problems(row, ("source", _("The source is empty.")), ("target", _("The translation is empty.")))
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
-        sources, targets = held_out["source"].to_list(), held_out["target"].to_list()
+        few = held_out.head(language.TRIED_ROWS.default)  # what a run answers too
+        sources, targets = few["source"].to_list(), few["target"].to_list()
         return {"copy": overlap.translation_metrics(sources, targets, language_of(targets))[0]}
 
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         def named(setting: str, column: str) -> str:
-            given = str(settings[setting] or AUTO)
+            given = str(settings[setting] or AUTO).strip()
             return language_of(rows[column].to_list()) if given == AUTO else given
 
         return {
@@ -125,8 +117,9 @@ class Translation(Written):
         }
 
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
-        model, tokenizer = language.open_writer(base)
-        language.fitted(model, tokenizer, settings)
+        model, tokenizer = super().load(base, labels, settings, method, facts)
+        if model.config.is_encoder_decoder and model.config.decoder_start_token_id is None:  # mBART-25 begins with the target's code
+            model.config.decoder_start_token_id = _forced(tokenizer, facts, back=False) or tokenizer.bos_token_id
         return model, tokenizer
 
     def encode(
@@ -150,7 +143,7 @@ class Translation(Written):
             lambda some: self.answer(model, tokenizer, (), some, parameters), [{"source": s} for s in sources]
         )
         said = [answer["text"] for answer in found]
-        metrics, signatures = overlap.translation_metrics(said, targets, model.config.tunebench["target_lang"])
+        metrics, signatures = overlap.translation_metrics(said, targets, letters_of(model.config.tunebench["target_lang"]))
         samples = [
             {"inputs": {"source": s}, "reference": t, "answer": a, "scores": {"chrf": overlap.sentence_chrf(a, t)}}
             for s, t, a in zip(sources, targets, said, strict=True)
@@ -165,11 +158,11 @@ class Translation(Written):
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Sentence by sentence, so that a long text needs no long window; the versions of a single sentence are kept."""
-        facts = getattr(model.config, "tunebench", None) or {"source_lang": "", "target_lang": "", "both_ways": False}
+        facts = language.facts_of(model, NO_FACTS)
         back = parameters["direction"] == "back" and facts["both_ways"]
         parts = [[row["source"][a:b] for a, b in sentences(row["source"])] or [row["source"]] for row in inputs]
         rows, cut = _asked(model, tokenizer, [part for each in parts for part in each], facts, back)
-        most = min(int(parameters["max_tokens"]), _most_out(model))
+        most = int(parameters["max_tokens"])
         versions = iter(
             zip(
                 language.written(model, tokenizer, rows, most=most, forced=_forced(tokenizer, facts, back), parameters=parameters),
@@ -181,7 +174,7 @@ class Translation(Written):
         answers = []
         for part in parts:
             mine = [next(versions) for _each in part]
-            joint = "" if (facts["source_lang" if back else "target_lang"] or "")[:2] in {"zh", "ja", "th"} else " "
+            joint = "" if letters_of(facts["source_lang" if back else "target_lang"]) in UNSPACED_LANGUAGES else " "
             whole = joint.join(found[0].text for found, _row, _cut in mine)
             best = mine[0][0] if len(mine) == 1 else []
             score = min(found[0].score for found, _row, _cut in mine)
@@ -200,40 +193,6 @@ class Translation(Written):
         return answers
 
 
-def epochs_advice(rows: int) -> dict[str, tuple[Any, str]]:
-    """Few rows must be seen more often."""
-    if 0 < rows < 2000:
-        return {"epochs": (min(20, max(4, 6000 // rows)), f"There are only {rows:,} rows: the model must see them more often.")}
-    return {}
-
-
-def language_problems(rows: int, splits: dict[str, int], fewest: int = FEWEST_ROWS) -> list[dict[str, str]]:
-    """What is wrong with rows of texts as a whole."""
-    if rows < fewest:
-        there = {0: "There is no usable row.", 1: "There is only 1 usable row."}.get(rows, f"There are only {rows} usable rows.")
-        return [
-            {
-                "code": "too_few_rows",
-                "level": "error",
-                "message": f"{there} Add rows: at least {fewest} are needed, some thousands are better.",
-                "role": "",
-            }
-        ]
-    if splits and not splits.get("train"):
-        return [
-            {
-                "code": "no_train",
-                "level": "error",
-                "message": "No row is left for training. Give some rows the split “train”.",
-                "role": "split",
-            }
-        ]
-    if splits and not splits.get("validation") and not splits.get("test"):
-        text = "No row is held out to measure the model. Give some rows the split “validation”."
-        return [{"code": "no_held_out", "level": "error", "message": text, "role": "split"}]
-    return []
-
-
 # --- how a model is asked for a language ----------------------------------------------------------------------------------
 def _code(tokenizer: Any, name: str) -> str:
     """What a model of many languages calls this one; empty when it names none."""
@@ -248,9 +207,14 @@ def _forced(tokenizer: Any, facts: dict[str, Any], back: bool) -> int | None:
     return int(tokenizer.convert_tokens_to_ids(code)) if code else None
 
 
+def letters_of(name: str) -> str:
+    """The two letters of a language that may be called as some model calls it: zho_Hans, zh_CN, __zh__."""
+    return LETTERS.get(name, name.strip("_")[:2].lower())
+
+
 def _prefix(model: Any, facts: dict[str, Any], back: bool) -> str:
     """What is put before a source, where a model is told its direction in words."""
-    source, target = (NAMES.get(facts[key], facts[key]) for key in ("source_lang", "target_lang"))
+    source, target = (NAMES.get(letters_of(facts[key]), facts[key]) for key in ("source_lang", "target_lang"))
     source, target = (target, source) if back else (source, target)
     if model.config.model_type in {"t5", "mt5", "umt5", "longt5", "switch_transformers"}:
         return f"translate {source} to {target}: "
@@ -260,13 +224,21 @@ def _prefix(model: Any, facts: dict[str, Any], back: bool) -> str:
 def _prompt(text: str, facts: dict[str, Any], back: bool) -> str:
     """The question for a decoder."""
     target = facts["source_lang" if back else "target_lang"]
-    return f"Translate into {NAMES.get(target, target or 'the other language')}:\n{text}"
+    return f"Translate into {NAMES.get(letters_of(target), target or 'the other language')}:\n{text}"
 
 
 def _turned(tokenizer: Any, facts: dict[str, Any], back: bool) -> None:
     """Set the languages of a tokenizer that knows them."""
     source, target = (_code(tokenizer, facts[key]) for key in ("source_lang", "target_lang"))
-    if source and target and hasattr(tokenizer, "src_lang"):
+    if not hasattr(tokenizer, "src_lang"):
+        return
+    if unknown := next((facts[key] for key, code in (("source_lang", source), ("target_lang", target)) if facts[key] and not code), ""):
+        raise Trouble(
+            "unknown_language",
+            f"The base model does not know the language “{unknown}”.",
+            _("Give the languages as the model calls them, or choose another base model."),
+        )
+    if source and target:
         tokenizer.src_lang, tokenizer.tgt_lang = (target, source) if back else (source, target)
 
 
@@ -293,7 +265,3 @@ def _asked(model: Any, tokenizer: Any, sources: list[str], facts: dict[str, Any]
     whole = tokenizer(asked, return_attention_mask=False, verbose=False)["input_ids"]
     rows = tokenizer(asked, truncation=True, max_length=most, return_attention_mask=False)["input_ids"]
     return [row or [tokenizer.pad_token_id] for row in rows], [len(a) > len(b) for a, b in zip(whole, rows, strict=True)]
-
-
-def _most_out(model: Any) -> int:
-    return int(getattr(model.config, "max_position_embeddings", None) or 1024) - 1

@@ -14,7 +14,7 @@ from typing import Any
 
 from worker.serving.pool import Pool, Warm
 from worker.serving.questions import Question, Row, groups
-from worker.serving.writing import Writing
+from worker.serving.writing import ALIVE_S, Writing
 from worker.spec import SpecError
 from worker.weights import Unusable
 
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 ROUND = 32  # texts in one round; a newcomer waits for one round at most
 SHARE = 8  # texts of one question in a round, so that a long list does not hold up the others
 SIDE_BY_SIDE = 8  # answers that are written at the same time; the next ones wait
+PART_CHARS = 40_000  # characters answered together at most: how long they take is only known afterwards
+LONGEST_S = 60.0  # one call is given so long: whoever asked waits no longer
 OF_ONE = 4  # of them at most for the same question
 
 
@@ -32,6 +34,7 @@ class Desk:
         self.writing: list[Writing] = []
         self.changed = threading.Condition()
         self.is_closed = False
+        self.computing: tuple[set[str], float] | None = None  # (questions of the call that runs now, since when)
 
     # --- the reading thread ---
     def hear(self, line: dict[str, Any]) -> None:
@@ -59,6 +62,7 @@ class Desk:
     # --- the answering thread ---
     def work(self) -> None:
         """Answer until closed and nothing waits."""
+        threading.Thread(target=self.tell_alive, daemon=True).start()
         while (rows := self.take()) or self.writing:
             for row in rows:
                 if row.question.is_written:
@@ -100,7 +104,7 @@ class Desk:
         rows = [row for row in group if self.is_wanted(row)]  # others were dropped or failed meanwhile
         if rows and (warm := self.open(rows)):
             while rows:
-                size = warm.part
+                size = min(warm.part, max(1, PART_CHARS // max(1, rows[0].length)))
                 self.answer_together(warm, [row for row in rows[:size] if self.is_wanted(row)])
                 rows = rows[size:]
                 self.write_on()
@@ -110,7 +114,7 @@ class Desk:
             return
         question = rows[0].question
         try:
-            answers = warm.answer([row.inputs for row in rows], question.labels, question.parameters, question.key.untuned)
+            answers = self.asked(warm, question, rows)
         except Unusable as refusal:
             for identifier in {row.question.id for row in rows}:
                 self.fail(identifier, str(refusal))
@@ -122,6 +126,23 @@ class Desk:
         else:
             for row, answer in zip(rows, answers, strict=True):
                 self.keep(row, answer, warm.engine)
+
+    def asked(self, warm: Warm, question: Question, rows: list[Row]) -> list[dict[str, Any]]:
+        """The answers of the task; while it computes, the relay hears that it does."""
+        self.computing = ({row.question.id for row in rows}, time.monotonic())
+        try:
+            return warm.answer([row.inputs for row in rows], question.labels, question.parameters, question.key.untuned, question.facts)
+        finally:
+            self.computing = None
+
+    def tell_alive(self) -> None:
+        """In a thread of its own: one call may take long. Not for ever: then nobody waits for it any more."""
+        while not self.is_closed:
+            time.sleep(ALIVE_S)
+            identifiers, since = self.computing or (set(), 0.0)
+            if time.monotonic() - since < LONGEST_S:
+                for identifier in identifiers:
+                    self.say({"id": identifier, "type": "alive"})
 
     def answer_one_by_one(self, warm: Warm, rows: list[Row]) -> None:
         """One bad text must not cost its neighbours their answers."""
@@ -136,7 +157,7 @@ class Desk:
             return
         question = row.question
         try:
-            self.writing.append(Writing(row, warm.engine, warm.stream(row.inputs, question.labels, question.parameters)))
+            self.writing.append(Writing(row, warm.engine, warm.stream(row.inputs, question.labels, question.parameters, question.facts)))
         except Exception:
             log.exception("could not begin an answer")
             self.fail_to_read(row)

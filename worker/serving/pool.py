@@ -42,14 +42,30 @@ class Warm:
         """How many texts to answer together."""
         return max(1, int(PART_S / self.seconds_per_text))
 
-    def answer(self, inputs: list[dict[str, str]], labels: Sequence[str], parameters: dict[str, Any], untuned: bool) -> list[Answer]:
+    def answer(
+        self,
+        inputs: list[dict[str, str]],
+        labels: Sequence[str],
+        parameters: dict[str, Any],
+        untuned: bool,
+        facts: dict[str, Any] | None = None,
+    ) -> list[Answer]:
         ask = self.task.answer_untuned if untuned else self.task.answer
+        self.know(facts)
         began = time.monotonic()
         answers = ask(self.model, self.tokenizer, self.labels or labels, inputs, parameters)
         self.seconds_per_text += 0.5 * ((time.monotonic() - began) / len(inputs) - self.seconds_per_text)
         return answers
 
-    def stream(self, row: dict[str, str], labels: Sequence[str], parameters: dict[str, Any]) -> Generator[dict[str, Any], None, Answer]:
+    def know(self, facts: dict[str, Any] | None) -> None:
+        """A base is asked as the model that was made of it: in the same languages, in the same form."""
+        if facts:
+            self.model.config.tunebench = facts
+
+    def stream(
+        self, row: dict[str, str], labels: Sequence[str], parameters: dict[str, Any], facts: dict[str, Any] | None = None
+    ) -> Generator[dict[str, Any], None, Answer]:
+        self.know(facts)
         return self.task.stream(self.model, self.tokenizer, self.labels or labels, row, parameters)
 
 
@@ -138,7 +154,8 @@ class Pool:
         return Warm(task, model, tokenizer, tuple(labels), bytes_of(model))
 
     def make_room(self, needed: int, busy: Collection[Key] = ()) -> None:
-        for key in list(self.warm):  # the least recently used first
+        kept = sum(warm.bytes for key, warm in self.warm.items() if key in busy)
+        for key in list(self.warm) if kept + needed <= self.budget else []:  # the least recently used first
             if self.used + needed <= self.budget:
                 return
             if key not in busy:
@@ -157,7 +174,9 @@ class Pool:
         from worker.serving.engine import hastened
 
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)  # answers come first
-        if self.used + 2 * warm.bytes > self.budget:
+        with self.changing:
+            has_room = self.used + 2 * warm.bytes <= self.budget
+        if not has_room:
             return log.info("no room to try a faster engine for %s", key.folder)
         try:
             fast = hastened(warm.task, warm.model, warm.tokenizer, warm.labels, key.folder, self.engine, self.threads)

@@ -32,6 +32,7 @@ class Question:
     labels: tuple[str, ...]
     many: bool  # asked with a list, so answered with a list
     wants_pieces: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)  # what the tuned model knows of its rows, for asking its base alike
     engine: str = ""  # what computed the answer
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     asked: float = field(default_factory=time.monotonic)
@@ -50,7 +51,7 @@ class Question:
             raise Unusable("There is no text to answer.")
         parameters = TASKS[key.task].read_parameters(line.get("parameters") or {})
         labels, wants_pieces = tuple(line.get("labels") or ()), bool(line.get("stream")) and not many
-        return cls(str(line["id"]), key, rows, parameters, labels, many, wants_pieces)
+        return cls(str(line["id"]), key, rows, parameters, labels, many, wants_pieces, dict(line.get("facts") or {}))
 
     @property
     def has_more(self) -> bool:
@@ -100,7 +101,7 @@ class Row(NamedTuple):
     def kind(self) -> tuple[Key, tuple[str, ...], str]:
         """Rows of one kind may share a forward pass."""
         question = self.question
-        return question.key, question.labels, json.dumps(question.parameters, sort_keys=True)
+        return question.key, question.labels, json.dumps([question.parameters, question.facts], sort_keys=True)
 
 
 def groups(rows: Sequence[Row]) -> Iterator[list[Row]]:

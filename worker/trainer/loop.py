@@ -33,7 +33,6 @@ from worker.trainer.rows import ROWS, TOKENS, Flat, choose_pass, layout_of, leng
 Message = dict[str, Any]
 CHUNK = 5_000  # rows tokenised between two looks at the wishes
 MOST_LOGITS = 2**26  # numbers that scoring may hold at a time, where every token gives one for each word of the vocabulary
-UNTUNED_ROWS = 100  # held-out rows that the base model answers, for the comparison
 TELL_S = 1.0  # scoring says so often how far it is; a trainer that is silent for long is taken for hung
 
 
@@ -97,7 +96,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     lengths = [length_of(e) for e in train_rows]
 
     # --- the model, the way it is called, what of it learns ---
-    vocabulary = model.config.get_text_config().vocab_size
+    layout, vocabulary = layout_of(model), model.config.get_text_config().vocab_size
     stock_attention = model.config._attn_implementation
     forward, note = choose_pass(model, tokenizer.pad_token_id or 0)
     notes = [note] if note else []
@@ -178,7 +177,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
             losses.append(criterion(found, group).item() * _weight(group))
             return task.read(found, group, criterion)
 
-        most_tokens = 4096 if layout_of(model) in (ROWS, TOKENS) else max(256, min(4096, MOST_LOGITS // vocabulary))
+        most_tokens = 4096 if layout in (ROWS, TOKENS) else max(256, min(4096, MOST_LOGITS // vocabulary))
         work = reading(look, [length_of(e) for e in rows], most_tokens, accelerator.autocast)
         told_at = time.monotonic()
         while True:
@@ -213,7 +212,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         learner.train(settings["dropout"])
         return {"eval_loss": loss, **{f"eval_{name}": value for name, value in metrics.items() if name != "rows"}}
 
-    picked_by = settings.get("picked_by") or task.picked_by or task.primary_metric
+    picked_by = task.picked_by or task.primary_metric
     picked = task.metric(picked_by)
     sign = -1 if picked_by == "loss" or (picked and picked.less_is_better) else 1
 
@@ -227,7 +226,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         its_pass, _note = choose_pass(base, its_tokenizer.pad_token_id or 0)
         _loss, metrics, _evaluation = yield from scored(held_out, lambda numbers: its_pass.outputs([held_out[i] for i in numbers]))
         base.set_attn_implementation(stock_attention)
-        more, _drawn = yield from tried(base, its_tokenizer, rows.head(UNTUNED_ROWS), "comparing")
+        more, _drawn = yield from tried(base, its_tokenizer, rows, "comparing")
         return {**metrics, **more}
 
     def save() -> Message:
@@ -340,8 +339,11 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     yield _log(f"Held-out rows ({split}): {_said({name: metrics[name] for name in metrics if name != 'rows'})}. Saving the model.")
     saved = save_result(spec, learner, tokenizer, labels, settings, metrics, evaluation, control.still_mine)
     if task.compares_untuned(model):
-        del learner, forward, optimizer, learn
-        evaluation["untuned"] = yield from untuned(held_out, rows)
+        model = learner = forward = upper = optimizer = learn = None  # type: ignore[assignment]  # make room: the base is opened anew
+        try:
+            evaluation["untuned"] = yield from untuned(held_out, rows)
+        except (MemoryError, RuntimeError) as problem:  # the run is done; a comparison is not worth its loss
+            yield _log(f"The base model could not be scored beside it: {type(problem).__name__}.", "warning")
     yield {
         "kind": "done",
         "step": progress.step,

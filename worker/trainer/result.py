@@ -92,11 +92,12 @@ def card(about: dict[str, Any]) -> str:
 
     scores = "\n".join(f"| {name} | {share(value)} |" for name, value in about["metrics"].items())
     settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(about["settings"].items()))
+    labels = f"Labels: {', '.join(about['labels'][:50])}{' …' if len(about['labels']) > 50 else ''}\n" if about["labels"] else ""
+    limit = " It always gives one of its labels, also for texts that fit none." if about["labels"] else ""
     return f"""# A model for {about["task"]}
 
 Fine-tuned from **{about["base"]}** with the recipe "{about["method"]}" by Tunebench.
-Labels: {", ".join(about["labels"][:50])}{" …" if len(about["labels"]) > 50 else ""}
-
+{labels}
 ## Scores on held-out rows (split: {about["split"]})
 
 | metric | value |
@@ -115,7 +116,7 @@ Rows: the dataset version with SHA-256 `{about["data_sha256"]}`. Texts are cut a
 
 ## Limits
 
-The model repeats what its rows say, mistakes and prejudices included. It always gives one of its labels, also for texts that fit none.
+The model repeats what its rows say, mistakes and prejudices included.{limit}
 
 ## Licence
 

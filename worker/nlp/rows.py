@@ -1,0 +1,46 @@
+"""What tasks whose rows are texts say about rows: empty or far too long, too few of them, none held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worker.spec import gettext_noop as _
+
+FEWEST_ROWS = 10
+LONGEST_TEXT = 1_000_000  # characters
+FEW = 2_000  # rows; fewer must be seen more often
+
+
+def text_problems(row: dict[str, Any], *wanted: tuple[str, str]) -> list[tuple[str, str]]:
+    """(role, sentence) for each of the texts `wanted` of a row, (role, what to say when it is empty), that cannot be used."""
+    found = []
+    for role, when_empty in wanted:
+        text = str(row.get(role) or "").strip()
+        if not text:
+            found.append((role, when_empty))
+        elif len(text) > LONGEST_TEXT:
+            found.append((role, _("The text is longer than 1,000,000 characters.")))
+    return found
+
+
+def dataset_problems(rows: int, splits: dict[str, int]) -> list[dict[str, str]]:
+    """What is wrong with rows of texts as a whole."""
+
+    def say(code: str, message: str, role: str = "split") -> list[dict[str, str]]:
+        return [{"code": code, "level": "error", "message": message, "role": role}]
+
+    if rows < FEWEST_ROWS:
+        there = {0: "There is no usable row.", 1: "There is only 1 usable row."}.get(rows, f"There are only {rows} usable rows.")
+        return say("too_few_rows", f"{there} Add rows: at least {FEWEST_ROWS} are needed, some thousands are better.", "")
+    if splits and not splits.get("train"):
+        return say("no_train", "No row is left for training. Give some rows the split “train”.")
+    if splits and not splits.get("validation") and not splits.get("test"):
+        return say("no_held_out", "No row is held out to measure the model. Give some rows the split “validation”.")
+    return []
+
+
+def advice(rows: int) -> dict[str, tuple[Any, str]]:
+    """Few rows must be seen more often."""
+    if 0 < rows < FEW:
+        return {"epochs": (min(20, max(4, 6_000 // rows)), f"There are only {rows:,} rows: the model must see them more often.")}
+    return {}
