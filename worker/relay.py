@@ -60,6 +60,7 @@ class Relay:
         self.is_stopping = False
         self.beat_at = self.reclaim_at = 0.0
         self.worker: Worker | None = None
+        self.warm: list[str] = []  # folders of the models that the serving process holds
 
     # --- the main thread ---
     def run(self) -> None:
@@ -117,8 +118,9 @@ class Relay:
             self.reclaim()
 
     def beat(self) -> None:
-        if self.worker is None or not self.worker.beat():
-            self.worker = Worker.register("serve", [STREAM], {"kind": settings.SERVE_DEVICE, "memory_mb": settings.SERVE_MEMORY // 1024**2})
+        device = {"kind": settings.SERVE_DEVICE, "memory_mb": settings.SERVE_MEMORY // 1024**2, "warm": self.warm}
+        if self.worker is None or not self.worker.beat(device=device):
+            self.worker = Worker.register("serve", [STREAM], device)
 
     def look_after_serving(self) -> None:
         serving, clock = self.serving, time.monotonic()
@@ -146,6 +148,7 @@ class Relay:
             self.settle(identifier, {"type": "failed", "reason": reason})
         self.back_off = 0.2 if time.monotonic() - self.serving.began > 60 else min(2 * self.back_off, 30.0)
         self.restart_at = time.monotonic() + self.back_off
+        self.warm = []
         self.serving = None
 
     def heed(self) -> None:
@@ -215,7 +218,10 @@ class Relay:
     # --- the thread that hears ---
     def hear(self, message: dict[str, Any]) -> None:
         """One message of the serving process."""
-        identifier, kind = message["id"], message["type"]
+        identifier, kind = message.get("id", ""), message["type"]
+        if kind == "warm":
+            self.warm, self.beat_at = message["folders"], 0.0  # told at the next beat, which is now
+            return
         if self.serving:
             self.serving.be_patient(STALL_S + PATIENCE_PER_LOAD * message.get("expected_s", 0))
         if kind in ("answer", "failed"):

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import Actor, SignedIn, find
 from webapp.playground.models import Prediction, why_silent
+from webapp.work.models import Worker
 from worker.nlp import TASKS
 from worker.spec import Setting
 
@@ -36,6 +37,9 @@ def page(request: SignedIn) -> HttpResponse:
     if chosen and chosen not in models:  # an old one, or one of another team of this person
         models.insert(0, chosen)
     chosen = chosen or next(iter(models), None)
+    warm = Worker.warm_folders()
+    for model in models:
+        model.is_warm = str(model.path) in warm
     content = {"tasks": TASKS.values(), "task": task, "models": models, "model": chosen}
     if chosen:
         beside = [compared(actor, chosen, name) for name in request.GET.getlist("with")[: MOST_COMPARED - 1]]

@@ -46,7 +46,7 @@ class Worker(models.Model):
     pid = models.IntegerField()
     pid_started = models.FloatField(default=0)  # with the pid, names a process even after the number is used again
     queues = models.JSONField(default=list)
-    device = models.JSONField(default=dict)  # {"kind": "cpu"|"cuda", "name", "threads", "memory_mb"}
+    device = models.JSONField(default=dict)  # {"kind": "cpu"|"cuda", "name", "threads", "memory_mb"}; serve: "warm", folders
     version = models.CharField(max_length=32)
     draining = models.BooleanField(default=False)
     started_at = models.DateTimeField(auto_now_add=True)
@@ -73,9 +73,9 @@ class Worker(models.Model):
         worker.refresh_from_db()
         return worker
 
-    def beat(self) -> bool:
-        """Still here. False if the row is gone (a database restored from a copy, say): register again."""
-        return bool(Worker.objects.filter(pk=self.pk).update(last_seen=Now()))
+    def beat(self, **news: Any) -> bool:
+        """Still here, and what has changed. False if the row is gone (a database restored from a copy, say): register again."""
+        return bool(Worker.objects.filter(pk=self.pk).update(last_seen=Now(), **news))
 
     def drain(self) -> None:
         """Take nothing new."""
@@ -92,6 +92,11 @@ class Worker(models.Model):
             return alive
         # JSON containment is not known to SQLite; the list of workers is short
         return alive.filter(pk__in=[w.pk for w in alive if set(w.queues) & set(queues)])
+
+    @classmethod
+    def warm_folders(cls) -> set[str]:
+        """Folders of the models that some serve worker holds in memory."""
+        return {folder for worker in cls.listening().filter(kind="serve") for folder in worker.device.get("warm", ())}
 
     @property
     def is_gone(self) -> bool:

@@ -91,8 +91,13 @@ class Desk:
 
     def open(self, rows: list[Row]) -> Warm | None:
         """The warm model of `rows`, which are of one kind; None when it cannot be had, and then they were told why."""
+        key = rows[0].question.key
+        is_news = key not in self.pool.warm
         try:
-            return self.pool.get(rows[0].question.key, busy={writing.row.question.key for writing in self.writing})
+            warm = self.pool.get(key, busy={writing.row.question.key for writing in self.writing})
+            if is_news:
+                self.say({"type": "warm", "folders": [each.folder for each in self.pool.warm if not each.untuned]})
+            return warm
         except Unusable as refusal:
             for identifier in {row.question.id for row in rows}:
                 self.fail(identifier, str(refusal))
