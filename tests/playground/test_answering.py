@@ -33,6 +33,7 @@ def test_a_question_is_answered_and_written_down(relay, actor, model):
     eventually(lambda: Prediction.objects.get(pk=prediction.pk).state == "done")
     assert Prediction.objects.get(pk=prediction.pk).answer == frame["answer"]
     eventually(lambda: line.waiting() == 0)
+    eventually(lambda: str(model.path) in Worker.warm_folders())
     assert 0 < line.line().ttl(prediction.stream) <= 60
 
 

@@ -196,3 +196,12 @@ def test_a_pair_of_texts_is_told_apart_and_cut_where_it_is_longest(tmp_path):
 def test_an_empty_second_text_is_a_problem_only_where_there_is_a_column_for_it():
     assert [role for role, _ in TASK.problems({"text": "a", "pair": " ", "label": "b"})] == ["pair"]
     assert TASK.problems({"text": "a", "label": "b"}) == []
+
+
+def test_a_batch_in_parts_has_the_loss_of_the_whole_whatever_classes_weigh():
+    settings = read_settings(TASK.settings, {"class_weights": "balanced"}, "full")
+    rows = [{"label": 0}] * 7 + [{"label": 1}]
+    loss = TASK.criterion(rows, ["a", "b"], settings)
+    logits = torch.tensor([[0.3, -0.2]] * 8)
+    parts = loss(logits[:5], rows[:5]) * 5 / 8 + loss(logits[5:], rows[5:]) * 3 / 8
+    assert float(parts) == pytest.approx(float(loss(logits, rows)))

@@ -120,3 +120,36 @@ def test_all_gold_answers_of_a_row_count():
     assert qa.right_answers(row) == ["1841", "in 1841"]
     assert qa.right_answers({"answer": "1841", "answers": "no json"}) == ["1841"]
     assert qa.right_answers({"answer": " "}) == []
+
+
+def test_the_blank_that_a_tokenizer_counts_to_a_word_is_no_part_of_the_answer(opened):
+    class Sentencepiece:
+        """A tokenizer whose words begin with the blank before them."""
+
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def __call__(self, *texts, **options):
+            found = self.inner(*texts, **options)
+            if "offset_mapping" in found:
+                found["offset_mapping"] = [[(max(a - 1, 0), b) for a, b in row] for row in found["offset_mapping"]]
+            return found
+
+    context = "it was a very good film"
+    (window,) = qa._windows(Sentencepiece(opened[1]), ["was it"], [context], 8)
+    assert [context[a:b] for _token, a, b in window["offsets"]] == context.split()
+
+
+def test_a_model_is_scored_by_the_rule_that_it_answers_by(opened):
+    model, tokenizer = opened
+    rows = pl.DataFrame([{"question": "it", "context": "good film", "answer": "good", "start": "0", "answers": ""}])
+    examples = TASK.encode(rows, model, tokenizer, (), SETTINGS, learning=False)
+    nothing = torch.full((len(examples[0]["input_ids"]), 2), -5.0)
+    nothing[0] = 5.0  # surest that there is no answer
+    found = TASK.read([nothing], examples, None)
+    assert TASK.score(found, examples, ())[0]["exact_match"] == 0
+    always = [{**example, "may_be_none": False} for example in examples]
+    assert not TASK.score(found, always, ())[1]["samples"][0]["no_answer"]

@@ -254,3 +254,65 @@ def test_languages_are_told_apart_offline():
         "de",
         "",
     ]
+
+
+# --- what a strict reading asked for ----------------------------------------------------------------------------------------
+def test_an_answer_never_runs_past_the_table_of_positions(tmp_path):
+    """GPT-2 with 64 positions, a long prompt and a longer answer asked for."""
+    settings = read_settings(GENERATION.settings, {"window": 64, "target_window": 128}, "full")
+    model, tokenizer = GENERATION.load(str(toys.base_model(tmp_path, "gpt2")), (), settings, "full", {})
+    model.config.tunebench = {"instruct": True, "source_lang": "en", "target_lang": "zh", "both_ways": False}
+    rows = pl.DataFrame({"prompt": ["good film " * 60, "bad"], "completion": ["it was " * 60, "soup"]})
+    _steps, (metrics, evaluation) = gathered(GENERATION.trial(model.eval(), tokenizer, (), rows, settings))
+    assert evaluation["tried"] == 2 and 0 <= metrics["rouge_l"] <= 1
+    long = "The film was good. " * 40
+    summary = SUMMARIZATION.answer(model, tokenizer, (), [{"document": long}], SUMMARIZATION.read_parameters({"max_tokens": 1024}))[0]
+    assert summary["tokens_in"] + summary["tokens_out"] <= 64 and summary["cut"]
+    TRANSLATION.answer(model, tokenizer, (), [{"source": "good film " * 60}], TRANSLATION.read_parameters({"max_tokens": 1024}))
+
+
+def test_a_conversation_is_asked_in_the_form_that_was_learnt(decoder):
+    from worker.nlp.generation import _laid
+
+    messages = [
+        {"role": role, "content": text} for role, text in (("user", "good"), ("assistant", "bad"), ("user", "soup"), ("assistant", "film"))
+    ]
+    learnt, _labels = _laid(decoder[1], messages)
+    asked, _labels = _laid(decoder[1], messages[:-1], True)
+    assert learnt[: len(asked)] == asked and decoder[1].decode(learnt[len(asked) :]) == "film [SEP]"
+
+
+def test_a_chat_template_that_refuses_a_role_gives_way_to_the_plain_form(decoder):
+    tokenizer = decoder[1]
+    tokenizer.chat_template = "{{ raise_exception('no') }}"
+    try:
+        text = json.dumps(
+            [{"role": "system", "content": "very"}, {"role": "user", "content": "good"}, {"role": "assistant", "content": "bad film"}]
+        )
+        (example,) = encoded(decoder, [{"text": text}])
+    finally:
+        tokenizer.chat_template = None
+    assert learnt_words(decoder, example) == "bad film [SEP]"
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"), [("zho_Hans", "zh"), ("zh_CN", "zh"), ("__de__", "de"), ("jpn_Jpan", "ja"), ("en", "en"), ("", "")]
+)
+def test_a_language_called_as_a_model_calls_it_is_known_by_its_letters(name, letters):
+    from worker.nlp.translation import letters_of
+
+    assert letters_of(name) == letters
+
+
+def test_nothing_answered_is_nothing_measured():
+    assert overlap.translation_metrics([], [], "zh") == ({}, {})
+
+
+def test_facts_of_another_task_do_not_break_an_answer(decoder):
+    model, tokenizer, _settings = decoder
+    answer = TRANSLATION.answer(model, tokenizer, (), [{"source": "good"}], TRANSLATION.read_parameters({"beams": 1, "max_tokens": 4}))[0]
+    assert answer["target_lang"] == ""
+
+
+def test_a_line_break_may_be_where_an_answer_stops():
+    assert GENERATION.read_parameters({"stop": "\n"})["stop"] == "\n"

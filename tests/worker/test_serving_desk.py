@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import time
 
 import pytest
+import torch
 
 from tests.worker.tiny import LABELS, tiny_base, tiny_classifier
 from worker.nlp import TASKS
@@ -26,8 +28,9 @@ def said():
 @pytest.fixture
 def desk(said):
     pool = Pool(10**9)
-    pool.imports()
-    return Desk(pool, said.append)
+    pool.imports()  # gradients are off from here on: other tests want them back
+    yield Desk(pool, said.append)
+    torch.set_grad_enabled(True)
 
 
 def question(folder, identifier="1", text="the battery died", **more):
@@ -188,3 +191,26 @@ def test_what_cannot_be_answered_gets_a_reason(desk, said, models, change, reaso
 def test_a_cancelled_question_is_not_answered(desk, said, models):
     serve(desk, question(models["one"], "wanted"), question(models["one"], "unwanted"), {"cancel": "unwanted"})
     assert set(outcomes(said)) == {"wanted"}
+
+
+def test_whoever_computes_for_long_says_that_it_is_alive_and_what_is_loaded(desk, models, said, monkeypatch):
+    monkeypatch.setattr("worker.serving.desk.ALIVE_S", 0.05)
+    answer = TASKS["classification"].answer
+    monkeypatch.setattr(TASKS["classification"], "answer", lambda *asked: time.sleep(0.4) or answer(*asked))
+    serve(desk, question(models["one"]), question(models["base"], "2", untuned=True))
+    kinds = [message["type"] for message in said if message.get("id") == "1"]
+    assert kinds.count("alive") >= 2 and kinds[-1] == "answer"
+    loaded = [message["folders"] for message in said if message["type"] == "warm"]
+    assert loaded[-1] == [str(models["one"])]
+
+
+def test_a_base_is_asked_with_what_the_tuned_model_knows(desk, models, said):
+    facts = {"inputs": ["text", "pair"]}
+    serve(desk, question(models["base"], untuned=True, facts=facts))
+    assert outcomes(said)["1"]["type"] == "answer"
+    assert desk.pool.warm[Key(str(models["base"]), "classification", True)].model.config.tunebench == facts
+
+
+def test_long_texts_are_answered_a_few_at_a_time(desk, models, calls):
+    serve(desk, question(models["one"], inputs=[{"text": "the battery died " * 1_000}] * 5))
+    assert max(calls) <= 2 and sum(calls) == 5

@@ -62,7 +62,8 @@ class Desk:
     # --- the answering thread ---
     def work(self) -> None:
         """Answer until closed and nothing waits."""
-        threading.Thread(target=self.tell_alive, daemon=True).start()
+        over = threading.Event()
+        threading.Thread(target=self.tell_alive, args=[over], daemon=True).start()
         while (rows := self.take()) or self.writing:
             for row in rows:
                 if row.question.is_written:
@@ -70,6 +71,7 @@ class Desk:
             for group in groups([row for row in rows if not row.question.is_written]):
                 self.answer(group)
             self.write_on()
+        over.set()
 
     def take(self) -> list[Row]:
         """The rows of the next round; empty when the desk is closed, or when nothing but written answers is left to do."""
@@ -140,10 +142,9 @@ class Desk:
         finally:
             self.computing = None
 
-    def tell_alive(self) -> None:
+    def tell_alive(self, over: threading.Event) -> None:
         """In a thread of its own: one call may take long. Not for ever: then nobody waits for it any more."""
-        while not self.is_closed:
-            time.sleep(ALIVE_S)
+        while not over.wait(ALIVE_S):
             identifiers, since = self.computing or (set(), 0.0)
             if time.monotonic() - since < LONGEST_S:
                 for identifier in identifiers:
