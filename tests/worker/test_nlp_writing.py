@@ -138,7 +138,7 @@ def test_a_character_of_several_tokens_comes_whole():
 def test_a_text_is_translated_sentence_by_sentence_and_versions_are_kept(tmp_path):
     settings = read_settings(TRANSLATION.settings, {}, "full")
     model, tokenizer = TRANSLATION.load(str(toys.base_model(tmp_path, "marian")), (), settings, "full", {})
-    model.config.tunebench = {"source_lang": "en", "target_lang": "zh", "both_ways": True}
+    model.config.tunebench = {"source_lang": "en", "target_lang": "zh", "both_ways": True, "told": True}
     parameters = TRANSLATION.read_parameters({"beams": 3, "n_best": 3, "max_tokens": 6})
     one, two = TRANSLATION.answer(model.eval(), tokenizer, (), [{"source": "good film"}, {"source": "Good. It was bad."}], parameters)
     assert len(one["n_best"]) == 3 and one["n_best"][0]["text"] == one["text"]
@@ -156,7 +156,7 @@ def test_both_directions_double_what_is_learnt_but_not_what_is_measured(tmp_path
     settings = read_settings(TRANSLATION.settings, {"both_ways": True}, "full")
     rows = pl.DataFrame({"source": ["good film"], "target": ["bad soup"]})
     model, tokenizer = TRANSLATION.load(str(toys.base_model(tmp_path, "marian")), (), settings, "full", {})
-    model.config.tunebench = {"source_lang": "en", "target_lang": "zh", "both_ways": True}
+    model.config.tunebench = {"source_lang": "en", "target_lang": "zh", "both_ways": True, "told": True}
     there, back = TRANSLATION.encode(rows, model, tokenizer, (), settings)
     assert len(TRANSLATION.encode(rows, model, tokenizer, (), settings, learning=False)) == 1
     assert tokenizer.decode(there["labels"]) == "bad soup [SEP]" and tokenizer.decode(back["labels"]) == "good film [SEP]"
@@ -165,7 +165,7 @@ def test_both_directions_double_what_is_learnt_but_not_what_is_measured(tmp_path
 def test_the_languages_are_read_off_the_rows_unless_they_are_given():
     rows = pl.DataFrame({"source": ["Where is the station?", "I like the film."], "target": ["车站在哪里？", "我喜欢这部电影。"]})
     auto = read_settings(TRANSLATION.settings, {}, "full")
-    assert TRANSLATION.facts(rows, auto) == {"source_lang": "en", "target_lang": "zh", "both_ways": False}
+    assert TRANSLATION.facts(rows, auto) == {"source_lang": "en", "target_lang": "zh", "both_ways": False, "told": False}
     given = read_settings(TRANSLATION.settings, {"target_lang": "zho_Hans"}, "full")
     assert TRANSLATION.facts(rows, given)["target_lang"] == "zho_Hans"
 
@@ -261,7 +261,7 @@ def test_an_answer_never_runs_past_the_table_of_positions(tmp_path):
     """GPT-2 with 64 positions, a long prompt and a longer answer asked for."""
     settings = read_settings(GENERATION.settings, {"window": 64, "target_window": 128}, "full")
     model, tokenizer = GENERATION.load(str(toys.base_model(tmp_path, "gpt2")), (), settings, "full", {})
-    model.config.tunebench = {"instruct": True, "source_lang": "en", "target_lang": "zh", "both_ways": False}
+    model.config.tunebench = {"instruct": True, "source_lang": "en", "target_lang": "zh", "both_ways": False, "told": False}
     rows = pl.DataFrame({"prompt": ["good film " * 60, "bad"], "completion": ["it was " * 60, "soup"]})
     _steps, (metrics, evaluation) = gathered(GENERATION.trial(model.eval(), tokenizer, (), rows, settings))
     assert evaluation["tried"] == 2 and 0 <= metrics["rouge_l"] <= 1
@@ -316,3 +316,17 @@ def test_facts_of_another_task_do_not_break_an_answer(decoder):
 
 def test_a_line_break_may_be_where_an_answer_stops():
     assert GENERATION.read_parameters({"stop": "\n"})["stop"] == "\n"
+
+
+def test_a_base_that_was_told_its_direction_goes_on_being_told(tmp_path):
+    base = toys.base_model(tmp_path, "marian")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(
+        json.dumps(config | {"tunebench": {"source_lang": "en", "target_lang": "zh", "both_ways": True, "told": True}})
+    )
+    settings = read_settings(TRANSLATION.settings, {}, "full")
+    facts = TRANSLATION.facts(pl.DataFrame({"source": ["Hello there."], "target": ["你好"]}), settings)
+    model, tokenizer = TRANSLATION.load(str(base), (), settings, "full", facts)
+    model.config.tunebench = facts
+    (example,) = TRANSLATION.encode(pl.DataFrame({"source": ["good"], "target": ["bad"]}), model, tokenizer, (), settings)
+    assert not facts["both_ways"] and len(example["input_ids"]) > len(tokenizer("good")["input_ids"])

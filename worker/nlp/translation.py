@@ -24,7 +24,7 @@ CODES = {
 }  # fmt: skip
 LETTERS = {code: letters for letters, code in CODES.items()} | {"zho_Hant": "zh"}
 UNSPACED_LANGUAGES = {"zh", "ja", "th"}  # sentences follow each other without a blank
-NO_FACTS: dict[str, Any] = {"source_lang": "", "target_lang": "", "both_ways": False}
+NO_FACTS: dict[str, Any] = {"source_lang": "", "target_lang": "", "both_ways": False, "told": False}
 SOURCE_HINTS = ("source", "src", "en", "english", "from", "original", "sentence_en", "text_en", "原文", "英文")
 TARGET_HINTS = ("target", "tgt", "translation", "zh", "chinese", "de", "fr", "es", "to", "german", "french", "译文", "中文", "翻译")
 
@@ -114,10 +114,12 @@ class Translation(Written):
             "source_lang": named("source_lang", "source"),
             "target_lang": named("target_lang", "target"),
             "both_ways": bool(settings["both_ways"]),
+            "told": bool(settings["both_ways"]),  # the direction, by a word before the text
         }
 
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         model, tokenizer = super().load(base, labels, settings, method, facts)
+        facts["told"] = facts.get("told", False) or language.facts_of(model, NO_FACTS)["told"]  # a base that was told goes on being told
         if model.config.is_encoder_decoder and model.config.decoder_start_token_id is None:  # mBART-25 begins with the target's code
             model.config.decoder_start_token_id = _forced(tokenizer, facts, back=False) or tokenizer.bos_token_id
         return model, tokenizer
@@ -218,7 +220,7 @@ def _prefix(model: Any, facts: dict[str, Any], back: bool) -> str:
     source, target = (target, source) if back else (source, target)
     if model.config.model_type in {"t5", "mt5", "umt5", "longt5", "switch_transformers"}:
         return f"translate {source} to {target}: "
-    return f">>{facts['source_lang' if back else 'target_lang']}<< " if facts["both_ways"] else ""
+    return f">>{facts['source_lang' if back else 'target_lang']}<< " if facts["told"] else ""
 
 
 def _prompt(text: str, facts: dict[str, Any], back: bool) -> str:
