@@ -91,6 +91,7 @@ class RunForm(forms.Form):
         self.settings: dict[str, Any] = {}
         for setting in self.known(method):
             value = cleaned.get(setting.name)
+            value = value.strip() if isinstance(value, str) else value
             try:
                 self.settings[setting.name] = setting.read(suggested(setting, method, self.advice) if value in (None, "") else value)
             except SpecError as error:
