@@ -136,7 +136,7 @@ class QuestionAnswering(Task):
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         may = settings["no_answer"]
         none = any(not str(answer or "").strip() for answer in rows["answer"]) if may == "auto" else may == "yes"
-        return {"no_answer": none, "stride": int(settings["stride"])}
+        return {"no_answer": none, "stride": int(settings["stride"]), "threshold": 0.0}
 
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         tokenizer = folders.open_tokenizer(base)
@@ -162,12 +162,8 @@ class QuestionAnswering(Task):
                     {"target": target, **{name: window[name] for name in ("input_ids", "token_type_ids", "row") if name in window}}
                 )
             else:
-                about = {
-                    "question": row["question"],
-                    "context": row["context"],
-                    "gold": right_answers(row),
-                    "may_be_none": facts["no_answer"],
-                }
+                about = {"question": row["question"], "context": row["context"], "gold": right_answers(row)}
+                about |= {"may_be_none": facts["no_answer"], "threshold": facts.get("threshold", 0.0)}
                 examples.append({**window, "target": target, **about})
         return examples
 
@@ -192,7 +188,9 @@ class QuestionAnswering(Task):
         samples = []
         for each in windows.values():
             first = examples[each[0]]
-            answer = _best(first["context"], [found[at] for at in each], {"n_best": 1, "no_answer_threshold": 0.0}, first["may_be_none"])
+            answer = _best(
+                first["context"], [found[at] for at in each], {"n_best": 1, "no_answer_threshold": first["threshold"]}, first["may_be_none"]
+            )
             samples.append(
                 {
                     "inputs": {"question": first["question"], "context": first["context"][:4_000]},
@@ -225,7 +223,7 @@ class QuestionAnswering(Task):
     ) -> list[dict[str, Any]]:
         import torch
 
-        facts = language.facts_of(model, {"no_answer": True, "stride": 96})
+        facts = language.facts_of(model, {"no_answer": True, "stride": 96, "threshold": 0.0})
         windows = _windows(tokenizer, [i["question"] for i in inputs], [i["context"] for i in inputs], facts["stride"])
         found: dict[int, list[Any]] = {}
         for group in texts.alike([len(w["input_ids"]) for w in windows], WINDOWS_AT_ONCE):
@@ -236,8 +234,9 @@ class QuestionAnswering(Task):
                 logits = torch.stack([out.start_logits, out.end_logits], -1).float().cpu()
             for i, row, each in zip(group, rows, logits, strict=True):
                 found.setdefault(row["row"], []).append((i, _candidates(each, row, parameters["max_answer_tokens"])))
+        chosen = {**parameters, "no_answer_threshold": parameters["no_answer_threshold"] + facts["threshold"]}
         return [
-            _best(row["context"], [c for _i, c in sorted(found[at], key=lambda pair: pair[0])], parameters, facts["no_answer"])
+            _best(row["context"], [c for _i, c in sorted(found[at], key=lambda pair: pair[0])], chosen, facts["no_answer"])
             for at, row in enumerate(inputs)
         ]
 
