@@ -33,6 +33,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from webapp.catalog.unpacking import unpack  # noqa: E402
 from worker.nlp import TASKS  # noqa: E402
+from worker.nlp.measures import BASELINES  # noqa: E402
 from worker.spec import RunSpec  # noqa: E402
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -487,6 +488,11 @@ def card(starter: Starter, about: dict[str, Any], rows: Rows) -> str:
         for metric in task.metrics
         if metric.name in about["metrics"]
     )
+    frames = [pl.DataFrame([row for row in rows if row["_split"] == part]) for part in ("train", "test")]
+    free = task.baselines(*frames)
+    value = {name: 100 * each[task.primary_metric] for name, each in free.items() if task.primary_metric in each}
+    rivals = "; ".join(f"{BASELINES[name].lower()}: {score:.1f}" for name, score in value.items())
+    beside = f"For comparison, what costs nothing ({task.metric(task.primary_metric).title}): {rivals}.\n\n" if rivals else ""
     began = f"all-MiniLM-L6-v2 (Apache-2.0); stored is the difference to it, of rank {starter.rank}" if starter.rank else "random weights"
     size = "22.7 million parameters, 6 layers" if starter.rank else "a few million parameters"
     return f"""---
@@ -510,7 +516,7 @@ A small model that comes with Tunebench, so that the playground answers on the f
 |---|---|
 {scores}
 
-They say how it does on rows like those it learnt from. On other texts it does worse.
+{beside}They say how it does on rows like those it learnt from. On other texts it does worse.
 """
 
 

@@ -16,6 +16,7 @@ BASELINES: dict[str, str] = {
     "copy": _("The source itself"),
     "lead_3": _("The first three sentences"),
     "nearest_sentence": _("The sentence nearest to the question"),
+    "no_answer": _("Always “no answer”"),
     "untuned": _("The base model, untuned"),
 }
 

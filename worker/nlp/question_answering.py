@@ -117,7 +117,8 @@ class QuestionAnswering(Task):
         return found
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
-        """The sentence that shares the rarest runs of letters with the question (cosine of TF-IDF)."""
+        """The sentence that shares the rarest runs of letters with the question (cosine of TF-IDF); where rows lack an answer,
+        always saying that there is none."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         passages = {context: [context[a:b] for a, b in sentences(context)] or [context] for context in held_out["context"].unique()}
@@ -126,11 +127,13 @@ class QuestionAnswering(Task):
             vectorizer.fit([sentence for each in passages.values() for sentence in each])
         except ValueError:
             return {}
+        gold = [right_answers(row) for row in held_out.iter_rows(named=True)]
+        never = {"no_answer": overlap.mean_of([overlap.span_scores("", right) for right in gold])} if not all(gold) else {}
         scores, vectors = [], {context: vectorizer.transform(each) for context, each in passages.items()}
         for row in held_out.iter_rows(named=True):
             nearest = (vectors[row["context"]] @ vectorizer.transform([row["question"]]).T).toarray().argmax()
             scores.append(overlap.span_scores(passages[row["context"]][nearest], right_answers(row)))
-        return {"nearest_sentence": overlap.mean_of(scores)}
+        return {"nearest_sentence": overlap.mean_of(scores), **never}
 
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
