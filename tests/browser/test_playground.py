@@ -97,7 +97,7 @@ def test_chosen_sentences_are_marked_in_the_document_by_characters(tab, made):
     take_the_example(tab, on_desk(made, "toy_summary"))
     assert DOCUMENT.startswith("😀")
     assert tab.locator("[data-marks] mark").all_inner_texts() == ["Boats came in at dawn.", "By noon the market was full."]
-    assert "2 sentences chosen: 51 characters, 50 % of the document" in tab.locator("model-reply").inner_text()
+    assert "Chosen sentences: 2. 51 characters, 50 % of the document" in tab.locator("model-reply").inner_text()
     assert "longer than the model reads" in tab.locator("[data-cut]").inner_text()
     tab.locator("textarea").press("End")
     tab.keyboard.type(" More.")

@@ -22,7 +22,7 @@ MAX_ANSWER = Setting("max_answer_tokens", _("Longest answer"), 30, _("No answer 
 N_BEST = Setting("n_best", _("Candidates"), 5, _("So many candidates are shown, the surest first."), "", "int", 1, 20)
 THRESHOLD = Setting(
     "no_answer_threshold",
-    _("Caution"),
+    _("Boldness"),
     0.0,
     _("Above 0 the model rather gives a doubtful answer, below 0 it rather says that there is none."),
     least=-20,
