@@ -323,8 +323,8 @@ STARTERS = (
             "epochs": 11, "learning_rate": 1.5e-3, "batch_rows": 64, "batch_tokens": 3000, "warmup": 0.06, "schedule": "cosine", "label_smoothing": 0.1,
             "source_lang": "en", "target_lang": "zh", "weight_decay": 0.05, "window": 96, "target_window": 96, "tried_rows": 1001,
         },
-        limits="It learnt from 15,000 short everyday sentences and began with nothing: it translates such sentences, and little else.",
-        examples=({"source": "I like this book."}, {"source": "Where is the station?"}, {"source": "He is going to school today."}),
+        limits="It learnt from 15,000 short everyday sentences and began with nothing: it catches the gist of some such sentences and misses others. A real translator needs a larger base model.",
+        examples=({"source": "Where is the station?"}, {"source": "It is raining."}, {"source": "I don't know."}),
     ),
     Starter(
         "generator-en",

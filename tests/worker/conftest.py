@@ -13,6 +13,14 @@ from tests.runs.conftest import base, submit, version, worker  # noqa: F401
 FAKE = [sys.executable, str(Path(__file__).parent / "fake_trainer.py")]
 
 
+@pytest.fixture(autouse=True)
+def gradients_again():
+    """A serving process that is played in the tests' own thread switches gradients off for it."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_grad_enabled(True)
+
+
 @pytest.fixture
 def small_trainer(monkeypatch):
     from worker import process

@@ -5,7 +5,6 @@ import shutil
 import time
 
 import pytest
-import torch
 
 from tests.worker.tiny import LABELS, tiny_base, tiny_classifier
 from worker.nlp import TASKS
@@ -28,9 +27,8 @@ def said():
 @pytest.fixture
 def desk(said):
     pool = Pool(10**9)
-    pool.imports()  # gradients are off from here on: other tests want them back
-    yield Desk(pool, said.append)
-    torch.set_grad_enabled(True)
+    pool.imports()
+    return Desk(pool, said.append)
 
 
 def question(folder, identifier="1", text="the battery died", **more):

@@ -98,7 +98,7 @@ class Desk:
         try:
             warm = self.pool.get(key, busy={writing.row.question.key for writing in self.writing})
             if is_news:
-                self.say({"type": "warm", "folders": [each.folder for each in self.pool.warm if not each.untuned]})
+                self.say({"id": "", "type": "warm", "folders": [each.folder for each in self.pool.warm if not each.untuned]})
             return warm
         except Unusable as refusal:
             for identifier in {row.question.id for row in rows}:
