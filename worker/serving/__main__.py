@@ -60,3 +60,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # nothing is left to do; threads of the libraries that still compute need not be waited for
