@@ -80,7 +80,12 @@ class Clients:
         from worker.serving.process import Serving
 
         self.heard: dict[str, queue.Queue[dict[str, Any]]] = {}
-        self.serving = Serving(lambda message: self.heard[message["id"]].put(message), 2 * 1024**3, "cpu", engine)
+        self.serving = Serving(self.hear, 2 * 1024**3, "cpu", engine)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """What is said to nobody (which models are loaded) is passed over."""
+        if message["id"]:
+            self.heard[message["id"]].put(message)
 
     def ask(self, task: str, folder: Path, inputs: dict[str, str], **more: Any) -> tuple[dict[str, Any], float]:
         """(the answer's message, seconds until anything came)."""
