@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.nlp import families
 from worker.nlp import rows as rows_of
-from worker.spec import Field, Metric, Recipe, Role, Setting
+from worker.spec import Field, Metric, Recipe, Role, Setting, SpecError
 
 Example = dict[str, Any]  # one row (or one window of it) as token numbers, with what it should become
 Answer = dict[str, Any]  # docs/internals.md, "Answers"
@@ -159,8 +159,6 @@ class Task:
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
             if name not in known:
-                from worker.spec import SpecError
-
                 raise SpecError(name, f"There is no parameter called “{name}”. There are: {', '.join(known) or 'none'}.")
         return {name: parameter.read(given.get(name, parameter.default)) for name, parameter in known.items()}
 

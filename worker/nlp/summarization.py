@@ -236,7 +236,7 @@ class Summarization(Written):
     ) -> list[dict[str, Any]]:
         """An encoder chooses the sentences nearest to the whole and unlike each other (maximal marginal relevance,
         Carbonell and Goldstein 1998)."""
-        if type(model).__name__.endswith(("ForConditionalGeneration", "LMHeadModel", "ForCausalLM", "MTModel")):
+        if model.can_generate():
             return self.answer(model, tokenizer, labels, inputs, parameters)
         answers = []
         for row in inputs:
