@@ -11,6 +11,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from asgiref.sync import async_to_sync
 from channels.testing import WebsocketCommunicator
+from django.conf import settings
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, get_resolver
@@ -105,6 +106,10 @@ def made(team, alice):
     (model.path / "config.json").write_text("{}")
     (model.path / "model.safetensors").write_bytes(b"x")
     run = Run.objects.create(**owned, name="first", version=version, base=model, task="classification", method="full")
+    written = settings.FILES / "checkpoint"
+    written.mkdir()
+    (written / "manifest.json").write_text('{"files": {}}')
+    run.checkpoints.create(fence=1, step=5, path=str(written))
     dora = person("dora", team, "viewer")
     team.invite("editor", alice)
     return {
@@ -127,7 +132,9 @@ def named(route, things):
     word = "withdrawal" if "withdrawal" in words else before[-1] if before else ""
     route = re.sub(r"<(uuid|int):pk>|{pk}", lambda _found: str(things.get(word, "")), route)
     return (
-        route.replace("<int:number>", "1").replace("<str:ending>", "csv").replace("<int:position>", "0").replace("<str:secret>", "x" * 43)
+        (route.replace("<int:number>", "1").replace("<str:ending>", "csv").replace("<int:position>", "0").replace("<str:secret>", "x" * 43))
+        .replace("<int:step>", "5")
+        .replace("{step}", "5")
     )
 
 

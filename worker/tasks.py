@@ -23,6 +23,7 @@ KINDS = {  # imported when first called
     "publish_version": "webapp.datasets.work.publish_version",
     "baselines": "webapp.datasets.work.baselines",
     "fetch_model": "webapp.catalog.fetching.fetch_model",
+    "keep_checkpoint": "worker.keeping.keep_checkpoint",
 }
 
 agent: Agent | None = None  # of this process, once it works

@@ -20,7 +20,8 @@ from webapp.datasets.models import DatasetVersion
 from webapp.people.access import READ, WRITE, find
 from webapp.runs import cursor
 from webapp.runs.cursor import Cursor
-from webapp.runs.models import IdempotencyConflict, Run
+from webapp.runs.models import Checkpoint, IdempotencyConflict, Run
+from webapp.runs.scores import Standing
 from worker.spec import SpecError
 
 router = Router(tags=["runs"])
@@ -147,6 +148,30 @@ def pause(request: HttpRequest, pk: UUID) -> Any:
 @router.post("/runs/{uuid:pk}/resume", response=Any, summary="Go on after a pause")
 def resume(request: HttpRequest, pk: UUID) -> Any:
     return steer(the_run(request, str(pk), WRITE), "resume")
+
+
+@router.get("/runs/{uuid:pk}/checkpoints", response=Any, summary="The checkpoints that are there, and those of which a model was made")
+def checkpoints(request: HttpRequest, pk: UUID) -> Any:
+    return {"items": [checkpoint_shown(each["it"]) for each in Standing(the_run(request, str(pk))).checkpoints]}
+
+
+@router.post("/runs/{uuid:pk}/checkpoints/{int:step}/model", response={201: Any}, summary="Make a model of a checkpoint")
+def keep(request: HttpRequest, pk: UUID, step: int) -> Any:
+    """It is written by a data worker; ask for the model until its `state` is `ready`."""
+    model: ModelVersion = the_run(request, str(pk), WRITE).checkpoint_at(step).keep(request.actor)  # type: ignore[attr-defined]
+    return Status(201, model.facts())
+
+
+def checkpoint_shown(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "step": checkpoint.step,
+        "metric": checkpoint.metric,
+        "bytes": checkpoint.bytes,
+        "best": checkpoint.is_best,
+        "there": checkpoint.state == "committed",
+        "model": str(checkpoint.model_id) if checkpoint.model_id else None,
+        "created_at": checkpoint.created_at.isoformat(),
+    }
 
 
 def steer(run: Run, verb: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def fetch_model(item: WorkItem) -> None:
     model = ModelVersion.objects.filter(pk=item.subject, state=ModelVersion.State.FETCHING, deleted_at=None).first()
     if model is None:
         return
-    part = model.path.with_suffix(".part")
+    part = model.draft
     try:
         commit, facts = fetch(model.source.split("@")[0], part, lambda done, total: note(model, done, total))
     except (Refused, Unusable) as refusal:

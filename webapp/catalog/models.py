@@ -69,7 +69,7 @@ class ModelQuerySet(TeamQuerySet):
 
     def listed(self) -> ModelQuerySet:
         """With everything that a list shows."""
-        return self.select_related("created_by", "parent", "run")
+        return self.select_related("created_by", "parent", "run", "checkpoint__run")
 
 
 class ModelVersion(models.Model):
@@ -248,6 +248,11 @@ class ModelVersion(models.Model):
         return settings.FILES / self.folder  # an absolute folder wins over the left side
 
     @property
+    def draft(self) -> Path:
+        """Where its files lie until they are whole."""
+        return self.path.with_suffix(".part")
+
+    @property
     def is_answering(self) -> bool:
         return bool(self.task) and self.state == self.State.READY and self.deleted_at is None
 
@@ -279,9 +284,15 @@ class ModelVersion(models.Model):
         return found if isinstance(found, dict) else {}
 
     @property
+    def maker(self) -> Any:
+        """The run that made it, or out of whose checkpoint it was made."""
+        if hasattr(self, "run"):
+            return self.run
+        return self.checkpoint.run if hasattr(self, "checkpoint") else None
+
+    @property
     def run_id(self) -> UUID | None:
-        """The run that made it."""
-        return self.run.pk if hasattr(self, "run") else None
+        return self.maker.pk if self.maker else None
 
     @property
     def percent(self) -> int:

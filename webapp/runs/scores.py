@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from webapp.runs.models import Run
+from webapp.runs.models.curve import picked_by
 from webapp.runs.spark import spark
 from worker.nlp import TASKS, Task
 from worker.nlp.measures import BASELINES
@@ -118,6 +119,27 @@ class Standing:
             for m in self.task.metrics
             if isinstance(self.run.metrics.get(m.name), int | float)
         ]
+
+    @property
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """Those that are there, and those of which a model was made, newest first."""
+        metric = picked_by(self.run)
+        found = self.run.checkpoints.select_related("model").order_by("-step", "-fence")
+        shown = [each for each in found if each.state == "committed" or each.is_kept]
+        return [
+            {
+                "it": each,
+                "is_last": each.pk == self.run.last_checkpoint_id,
+                "score": "–" if each.metric is None else metric.shown(each.metric) if metric else f"{each.metric:.3f}",
+            }
+            for each in shown
+        ]
+
+    @property
+    def picked_by(self) -> str:
+        """By what the states of the run are compared."""
+        metric = picked_by(self.run)
+        return _(metric.title) if metric else _("Validation loss")
 
     @property
     def charted(self) -> list[Metric]:

@@ -144,6 +144,25 @@ def standing(request: SignedIn, pk: UUID) -> HttpResponse:
     return render(request, template, {**context(request, run), "is_swap": True})
 
 
+@login_required
+def checkpoints(request: SignedIn, pk: UUID) -> HttpResponse:
+    """The table of a run's checkpoints: a fragment."""
+    return render(request, "runs/_checkpoints.html", context(request, find(request.actor, living(), pk, READ)))
+
+
+@login_required
+@require_POST
+def keeping(request: SignedIn, pk: UUID, step: int) -> HttpResponse:
+    """Make a model of a checkpoint; then the table again, which says what becomes of it."""
+    run = find(request.actor, living(), pk, WRITE)
+    refusal = ""
+    try:
+        run.checkpoint_at(step).keep(request.actor)
+    except SpecError as error:
+        refusal = str(error)
+    return render(request, "runs/_checkpoints.html", {**context(request, run), "refusal": refusal})
+
+
 def wish(verb: Callable[[Run], bool]) -> Callable[[SignedIn, UUID], HttpResponse]:
     """The view of one wish: told to the run, then its page again, which says what became of it."""
 

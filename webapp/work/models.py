@@ -236,7 +236,7 @@ class WorkItem(Claimable):
     MOST_ATTEMPTS = 3
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    kind = models.CharField(max_length=40)  # read_files | publish_version | baselines | fetch_model
+    kind = models.CharField(max_length=40)  # one of worker.tasks.KINDS
     subject = models.UUIDField()
     payload: Any = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)

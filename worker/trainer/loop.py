@@ -53,6 +53,25 @@ def train(spec: RunSpec, control: Control | None = None) -> Iterator[Message]:
         yield {"kind": "stopped", "step": progress.step, "wish": leave.wish}
 
 
+def settings_of(spec: RunSpec) -> dict[str, Any]:
+    """All settings that the task, the recipe and the kind of base know. Raises SpecError."""
+    shape = families.shape_of(json.loads((Path(spec.base) / "config.json").read_text("utf-8")))
+    return read_settings(TASKS[spec.task].known_settings(spec.method, shape), spec.settings, spec.method)
+
+
+def rows_of(spec: RunSpec) -> pl.DataFrame:
+    """The columns that the task reads, and `_split`."""
+    there = pl.scan_parquet(spec.data).collect_schema().names()
+    return pl.read_parquet(spec.data, columns=["_split", *(role.name for role in TASKS[spec.task].roles if role.name in there)])
+
+
+def learner_of(model: Any, method: str, settings: dict[str, Any]) -> Any:
+    """`model` as the recipe trains it: whole, with its lower layers frozen, or inside adapters."""
+    if method == Method.QUICK:
+        freeze_bottom(model, frozen_layers(model.base_model, settings["frozen_share"]))
+    return with_adapters(model, settings) if method == Method.LORA else model
+
+
 def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Message]:
     def go_on(leave_at: tuple[Wish, ...] = (Wish.CANCEL,)) -> None:
         if (wish := control.wish()) in leave_at:
@@ -61,14 +80,11 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     unstarted = (Wish.CANCEL, Wish.PAUSE)  # before the first step a pause has nothing to save
 
     # --- what is to be done, with what ---
-    task = TASKS[spec.task]
-    shape = families.shape_of(json.loads((Path(spec.base) / "config.json").read_text("utf-8")))
-    settings: dict[str, Any] = read_settings(task.known_settings(spec.method, shape), spec.settings, spec.method)
+    task, settings = TASKS[spec.task], settings_of(spec)
     accelerator = pick_device(spec.device, spec.threads, settings["deterministic"])
     seed_all(settings["seed"])
     hashing = ThreadPoolExecutor(1).submit(sha256, Path(spec.data))  # beside the work: the first step does not wait for it
-    there = pl.scan_parquet(spec.data).collect_schema().names()
-    frame = pl.read_parquet(spec.data, columns=["_split", *(role.name for role in task.roles if role.name in there)])
+    frame = rows_of(spec)
     labels = spec.labels or tuple(sorted(frame["label"].unique().to_list() if "label" in frame.columns else ()))
     facts = task.facts(frame.filter(pl.col("_split") == "train"), settings)
 
@@ -100,15 +116,10 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     stock_attention = model.config._attn_implementation
     forward, note = choose_pass(model, tokenizer.pad_token_id or 0)
     notes = [note] if note else []
-    learner, upper = model, None
-    if spec.method == Method.QUICK:
+    learner, upper = learner_of(model, spec.method, settings).to(accelerator.device), None
+    if spec.method == Method.QUICK and isinstance(forward, Flat):
         depth = frozen_layers(model.base_model, settings["frozen_share"])
-        freeze_bottom(model, depth)
-        if isinstance(forward, Flat):
-            upper = Upper(forward, depth, train_rows + validation, Path(spec.out) / str(spec.fence) / "kept.f32")
-    elif spec.method == Method.LORA:
-        learner = with_adapters(model, settings)
-        learner.to(accelerator.device)
+        upper = Upper(forward, depth, train_rows + validation, Path(spec.out) / str(spec.fence) / "kept.f32")
     learn = [p for p in learner.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         [
@@ -216,7 +227,10 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     picked = task.metric(picked_by)
     sign = -1 if picked_by == "loss" or (picked and picked.less_is_better) else 1
 
+    measured: dict[str, float] = {}  # by the last evaluation of this attempt
+
     def judge(values: dict[str, float], patience: int) -> None:
+        measured.update(values)
         _judge(progress, sign * values[f"eval_{picked_by}"], values["eval_loss"], patience)
 
     def untuned(held_out: list[Example], rows: pl.DataFrame) -> Generator[Message, None, dict[str, float]]:
@@ -232,15 +246,15 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     def save() -> Message:
         _check_rows(hashing, spec, wait=True)
         saved = checkpoints.save(learner, optimizer, progress)
-        best = progress.best is not None and progress.best_step == progress.step
+        is_measured = bool(measured) and progress.evaluated_step == progress.step
         return {
             "kind": "checkpoint",
             "step": progress.step,
             "path": str(saved.path),
             "manifest_sha256": saved.manifest_sha256,
             "bytes": saved.bytes,
-            "best": best,
-            "metric": sign * progress.best if best and progress.best is not None else None,
+            "best": progress.best is not None and progress.best_step == progress.step,
+            "metric": measured[f"eval_{picked_by}"] if is_measured else None,
         }
 
     # --- the steps ---

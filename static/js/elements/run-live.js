@@ -6,8 +6,8 @@ import { Curve } from "lib/curve";
 import { Feed } from "lib/feed";
 import { sentence } from "lib/words";
 
-const keyOf = ({ state, desired, position, progress, reason }) =>
-  [state, desired ?? "", position ?? "", progress?.what ?? "", reason ?? ""].join("|");
+const keyOf = ({ state, desired, position, progress, reason, checkpoint }) =>
+  [state, desired ?? "", position ?? "", progress?.what ?? "", reason ?? "", checkpoint ?? ""].join("|");
 
 class RunLive extends HTMLElement {
   curve = new Curve();

@@ -194,6 +194,13 @@ class Run(TeamScoped, Claimable):
         Run.objects.filter(pk=self.pk).update(deleted_at=None)
         self.refresh_from_db()
 
+    def checkpoint_at(self, step: int) -> Any:
+        """The newest checkpoint of a step. Raises Http404."""
+        found = self.checkpoints.select_related("model").filter(step=step).order_by("-fence").first()
+        if found is None:
+            raise Http404
+        return found
+
     # --- what it says about itself ---
 
     @property
@@ -255,6 +262,7 @@ class Run(TeamScoped, Claimable):
             "worker": str(self.lease_owner) if self.lease_owner and self.state in states.LEASED else "",
             "metrics": self.metrics,
             "model": str(self.result_id) if self.result_id else None,
+            "checkpoint": self.last_checkpoint.step if self.last_checkpoint else None,
             "attempts": self.attempts_total,
             "started_at": self.started_at.isoformat() if self.started_at else None,
             "finished_at": self.finished_at.isoformat() if self.finished_at else None,

@@ -48,6 +48,8 @@ PROGRESS = {
     "tokenising": gettext_lazy("Cutting the texts into tokens"),
     "caching": gettext_lazy("Computing the frozen layers once"),
     "scoring": gettext_lazy("Scoring the held-out rows"),
+    "answering": gettext_lazy("Answering held-out rows"),
+    "comparing": gettext_lazy("Answering them with the base model, to compare"),
 }
 
 
