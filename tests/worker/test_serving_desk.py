@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import time
 
 import pytest
@@ -212,3 +213,43 @@ def test_a_base_is_asked_with_what_the_tuned_model_knows(desk, models, said):
 def test_long_texts_are_answered_a_few_at_a_time(desk, models, calls):
     serve(desk, question(models["one"], inputs=[{"text": "the battery died " * 1_000}] * 5))
     assert max(calls) <= 2 and sum(calls) == 5
+
+
+def test_who_were_answered_together_are_waited_for_a_moment(desk, models, calls, monkeypatch):
+    """One after the other they ask again; the first of them does not get a pass of its own."""
+    monkeypatch.setattr("worker.serving.desk.GATHER_S", 30.0)
+    answered = threading.Semaphore(0)
+    desk.say = lambda message: answered.release() if message["type"] == "answer" else None
+    for name in "abcd":
+        desk.hear(question(models["one"], name))
+    work = threading.Thread(target=desk.work)
+    work.start()
+    for _name in "abcd":
+        assert answered.acquire(timeout=30)
+    for name in "efgh":
+        desk.hear(question(models["one"], name))
+        time.sleep(0.05)
+    desk.close()
+    work.join(30)
+    assert calls == [4, 4]
+
+
+def test_one_who_asks_alone_does_not_wait_for_others(desk, models, calls, monkeypatch):
+    monkeypatch.setattr("worker.serving.desk.GATHER_S", 30.0)
+    serve(desk, question(models["one"], "a"))
+    assert calls == [1]
+    desk.is_closed = False
+    began = time.monotonic()
+    serve(desk, question(models["one"], "b"))
+    assert time.monotonic() - began < 10
+
+
+def test_lengths_are_mixed_on_an_engine_that_leaves_padding_out(desk, models, calls):
+    rows = [question(models["one"], str(number), "good " * (2 + 2 * number)) for number in range(6)]
+    serve(desk, *rows)
+    assert len(calls) > 1, "padding is computed here"
+    desk.pool.warm[Key(str(models["one"]), "classification", False)].engine = "ctranslate2"
+    calls.clear()
+    desk.is_closed = False
+    serve(desk, *rows)
+    assert calls == [6]

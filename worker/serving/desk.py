@@ -24,6 +24,7 @@ SHARE = 8  # texts of one question in a round, so that a long list does not hold
 SIDE_BY_SIDE = 8  # answers that are written at the same time; the next ones wait
 PART_CHARS = 40_000  # characters answered together at most: how long they take is only known afterwards
 LONGEST_S = 60.0  # one call is given so long: whoever asked waits no longer
+GATHER_S = 0.005  # so long a round waits for those who were answered in the one before
 OF_ONE = 4  # of them at most for the same question
 
 
@@ -34,6 +35,7 @@ class Desk:
         self.writing: list[Writing] = []
         self.changed = threading.Condition()
         self.is_closed = False
+        self.last_round = 0  # questions in it
         self.computing: tuple[set[str], float] | None = None  # (questions of the call that runs now, since when)
 
     # --- the reading thread ---
@@ -68,7 +70,7 @@ class Desk:
             for row in rows:
                 if row.question.is_written:
                     self.begin(row)
-            for group in groups([row for row in rows if not row.question.is_written]):
+            for group in groups([row for row in rows if not row.question.is_written], self.pool.spread):
                 self.answer(group)
             self.write_on()
         over.set()
@@ -77,6 +79,7 @@ class Desk:
         """The rows of the next round; empty when the desk is closed, or when nothing but written answers is left to do."""
         with self.changed:
             self.changed.wait_for(lambda: self.writing or self.is_closed or any(q.has_more for q in self.waiting.values()))
+            self.gather()
             rows: list[Row] = []
             for question in list(self.waiting.values()):
                 room = min(SHARE, ROUND - len(rows))
@@ -86,7 +89,13 @@ class Desk:
                 start = question.asked_rows
                 question.asked_rows = min(start + max(0, room), len(question.inputs))
                 rows += [Row(question, number) for number in range(start, question.asked_rows)]
+            self.last_round = len({row.question.id for row in rows})
             return rows
+
+    def gather(self) -> None:
+        """Who were answered together ask again together: without a moment's patience the first of them has the next pass alone."""
+        if self.last_round > 1:
+            self.changed.wait_for(lambda: self.writing or self.is_closed or len(self.waiting) >= self.last_round, GATHER_S)
 
     def is_wanted(self, row: Row) -> bool:
         return row.question.id in self.waiting
