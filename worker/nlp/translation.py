@@ -120,8 +120,8 @@ class Translation(Written):
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         model, tokenizer = super().load(base, labels, settings, method, facts)
         facts["told"] = facts.get("told", False) or language.facts_of(model, NO_FACTS)["told"]  # a base that was told goes on being told
-        if model.config.is_encoder_decoder and model.config.decoder_start_token_id is None:  # mBART-25 begins with the target's code
-            model.config.decoder_start_token_id = _forced(tokenizer, facts, back=False) or tokenizer.bos_token_id
+        if model.config.is_encoder_decoder and model.config.decoder_start_token_id is None:  # mBART-25, which has two targets to begin with
+            model.config.decoder_start_token_id = tokenizer.eos_token_id
         return model, tokenizer
 
     def encode(
@@ -198,7 +198,7 @@ class Translation(Written):
 # --- how a model is asked for a language ----------------------------------------------------------------------------------
 def _code(tokenizer: Any, name: str) -> str:
     """What a model of many languages calls this one; empty when it names none."""
-    known = set(tokenizer.get_added_vocab())
+    known = {*tokenizer.get_added_vocab(), *getattr(tokenizer, "lang_token_to_id", ())}
     wanted = (name, f"__{name}__", CODES.get(name, ""))
     return next((w for w in wanted if w in known), next((k for k in sorted(known) if k.startswith(f"{name}_")), "")) if name else ""
 
@@ -241,6 +241,7 @@ def _turned(tokenizer: Any, facts: dict[str, Any], back: bool) -> None:
             _("Give the languages as the model calls them, or choose another base model."),
         )
     if source and target:
+        source, target = source.strip("_"), target.strip("_")  # M2M-100 calls "en" what it writes as "__en__"
         tokenizer.src_lang, tokenizer.tgt_lang = (target, source) if back else (source, target)
 
 
@@ -251,8 +252,13 @@ def _examples(
         pairs = zip(sources, targets, strict=True)
         return [language.prompted(tokenizer, _prompt(s, facts, back), t, settings["target_window"]) for s, t in pairs]
     _turned(tokenizer, facts, back)
-    before = "" if _code(tokenizer, facts["target_lang"]) else _prefix(model, facts, back)
-    return language.paired(tokenizer, [before + s for s in sources], targets, settings["target_window"])
+    code = _forced(tokenizer, facts, back)
+    before = "" if code is not None else _prefix(model, facts, back)
+    examples = language.paired(tokenizer, [before + s for s in sources], targets, settings["target_window"])
+    for example in examples if code is not None else ():  # an answer begins with the code of its language; mBART-25 puts it behind
+        example["labels"] = [code, *(token for token in example["labels"] if token != code)]
+        example["weight"] = len(example["labels"])
+    return examples
 
 
 def _asked(model: Any, tokenizer: Any, sources: list[str], facts: dict[str, Any], back: bool) -> tuple[list[list[int]], list[bool]]:
