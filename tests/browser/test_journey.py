@@ -1,32 +1,77 @@
-"""The six clicks: sign in, drop the file, confirm, Fine-tune, watch, try. On real labelled text, with the real stack."""
+"""The six clicks: sign in, drop the file, confirm, Fine-tune, watch, try. On real labelled text of each task, with the real stack."""
 
 import json
 import os
 import re
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.browser.conftest import SHOTS
 
-FULL = bool(os.environ.get("TUNEBENCH_JOURNEY_FULL"))  # all 8,000 rows instead of 600
-ROWS = 600
-TRAINING_MS = (3600 if FULL else 150) * 1000
-SENTENCES = ("This is the best day of my life, thank you!", "I hate how you treat people.", "The meeting starts at nine.")
+FULL = bool(os.environ.get("TUNEBENCH_JOURNEY_FULL"))  # all rows of the main sets instead of a few hundred
+TRAINING_MS = (3600 if FULL else 240) * 1000
 DROP = """(place, [name, text]) => {
   const bag = new DataTransfer()
-  bag.items.add(new File([text], name, { type: "text/csv" }))
+  bag.items.add(new File([text], name))
   for (const type of ["dragover", "drop"]) place.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: bag }))
 }"""
+PASSAGE = "The bridge at Harrow was built in 1871 by the engineer Anna Pryce. It is made of iron and carries a road and two footpaths."
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(4200 if FULL else 300)]
+
+@dataclass(frozen=True)
+class Journey:
+    """A main set, and what is asked of the model that comes of it."""
+
+    file: str  # below the shared data
+    rows: int | None  # lines of it, unless all are taken; None: `some` takes its own part
+    asked: tuple[dict[str, str], ...]
+    says: str  # a pattern that each answer fits
+    some: Callable[[str], str] = lambda text: text
+    settings: tuple[tuple[str, str], ...] = (("epochs", "1"),)
+    least_points: int = 3
+
+    def text(self, data: Path) -> str:
+        whole = (data / self.file).read_text("utf-8")
+        if FULL:
+            return whole
+        return "".join(whole.splitlines(keepends=True)[: self.rows]) if self.rows else self.some(whole)
 
 
-@pytest.fixture(scope="module")
-def reviews(shared_data):
-    """The file's text: whole, or its header and first rows (no cell of it holds a line break within them)."""
-    text = (shared_data / "sentiment" / "goemotions3" / "train.csv").read_text("utf-8")
-    return text if FULL else "".join(text.splitlines(keepends=True)[: ROWS + 1])
+def few_paragraphs(text):
+    """Twelve paragraphs of a SQuAD file with what is asked of them, of as many articles."""
+    squad = json.loads(text)
+    articles = [{"title": each["title"], "paragraphs": each["paragraphs"][:1]} for each in squad["data"][:12]]
+    return json.dumps({**squad, "data": articles})
+
+
+JOURNEYS = {
+    "classification": Journey(
+        "sentiment/goemotions3/train.csv",
+        601,
+        ({"text": "This is the best day of my life, thank you!"}, {"text": "I hate how you treat people."}, {"text": "We meet at nine."}),
+        "(?s)(?=.*negative)(?=.*neutral)(?=.*positive)",
+        settings=(),
+        least_points=20,
+    ),
+    "translation": Journey("translation/tatoeba_en_zh/train.tsv", 300, ({"source": "Where is the station?"},), "[\u4e00-\u9fff]"),
+    "summarization": Journey(
+        "summarization/scitldr_a/train.jsonl", 60, ({"document": f"{PASSAGE} Nobody knows why it was painted red."},), "\\w{3}"
+    ),
+    "question_answering": Journey(
+        "qa/squad2_small/train.json",
+        None,
+        ({"question": "Who built the bridge?", "context": PASSAGE}, {"question": "What did the bridge cost?", "context": PASSAGE}),
+        "\\w{2}",
+        few_paragraphs,
+    ),
+    "generation": Journey("generation/tinyshakespeare/input.txt", None, ({"prompt": "ROMEO:\n"},), "\\w{2}", lambda text: text[:60_000]),
+}
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(4200 if FULL else 420)]
 
 
 def shot(page, name):
@@ -56,56 +101,59 @@ def wait_for_points(page, count, timeout_ms):
         page.wait_for_timeout(200)
 
 
-def test_six_clicks_from_a_dropped_file_to_an_answer(page, reviews, accessible):
-    page.goto("/")
-    accessible(page)
-    shot(page, "1-home")
-
+@pytest.mark.parametrize("slug", JOURNEYS)
+def test_six_clicks_from_a_dropped_file_to_an_answer(page, shared_data, accessible, slug):
+    journey = JOURNEYS[slug]
     page.goto("/datasets/")
     accessible(page)
-    page.eval_on_selector("body", DROP, ["goemotions3.csv", reviews])
+    page.eval_on_selector("body", DROP, [f"{slug}-{Path(journey.file).name}", journey.text(shared_data)])
     page.wait_for_url(re.compile(r"/datasets/[0-9a-f-]{36}/"), timeout=60_000)
     tune, create = page.get_by_role("link", name="Fine-tune"), page.get_by_role("button", name="Create version")
     tune.or_(create).first.wait_for(timeout=90_000)
     accessible(page)
-    shot(page, "2-columns")
+    shot(page, f"{slug}-1-columns")
     if create.is_visible():
         create.click()
         tune.first.wait_for(timeout=90_000)
     accessible(page)
-    shot(page, "3-rows")
+    shot(page, f"{slug}-2-rows")
 
     tune.first.click()
     page.get_by_role("button", name="Fine-tune").wait_for()
+    for name, value in journey.settings:
+        page.locator(f"form [name={name}]").fill(value)
     accessible(page)
-    shot(page, "4-new-run")
+    shot(page, f"{slug}-3-new-run")
     steps = points_by_socket(page)
     page.get_by_role("button", name="Fine-tune").click()
     page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}/"))
-    wait_for_points(page, 20, TRAINING_MS)
+    wait_for_points(page, journey.least_points, TRAINING_MS)
     accessible(page)
-    shot(page, "5-training")
+    shot(page, f"{slug}-4-training")
 
-    page.locator("try-it textarea").wait_for(timeout=TRAINING_MS)  # brought by the run's last message, without a reload
-    assert len(steps) >= 20
+    first = page.locator("try-it form [data-most]").first
+    first.wait_for(timeout=TRAINING_MS)  # brought by the run's last message, without a reload
+    assert len(steps) >= journey.least_points
     assert steps == sorted(set(steps)), "a step arrived twice or out of order"
-    for sentence in SENTENCES:
+    answer = page.locator("try-it [data-answer]").first
+    for inputs in journey.asked:
         with page.expect_response(lambda response: "/predictions" in response.url, timeout=60_000) as answered:
-            page.locator("try-it textarea").fill(sentence)
-            page.locator("try-it textarea").press("Control+Enter")
-        assert answered.value.status == 200
-        page.locator("try-it [data-answer]").wait_for(timeout=60_000)
-        bars = page.locator("try-it [data-bars]").inner_text()
-        assert all(label in bars for label in ("negative", "neutral", "positive"))
+            for name, text in inputs.items():
+                page.locator(f"try-it form [name={name}]").fill(text)
+            first.press("Control+Enter")
+        assert answered.value.status in (200, 202)
+        page.locator("try-it [data-stop]").wait_for(state="hidden", timeout=60_000)
+        answer.wait_for(timeout=60_000)
+        assert re.search(journey.says, answer.inner_text())
     accessible(page)
-    shot(page, "6-answer")
+    shot(page, f"{slug}-5-answer")
 
     page.reload()
     wait_for_points(page, len(steps), 20_000)
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_timeout(500)
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1
-    shot(page, "7-narrow")
+    shot(page, f"{slug}-6-narrow")
     assert page.errors == []
 
 
