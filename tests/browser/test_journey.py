@@ -157,6 +157,38 @@ def test_six_clicks_from_a_dropped_file_to_an_answer(page, shared_data, accessib
     assert page.errors == []
 
 
+def test_a_checkpoint_becomes_a_model_that_is_compared_while_the_run_goes_on(page, shared_data, accessible):
+    text = "".join((shared_data / "sentiment/goemotions3/train.csv").read_text("utf-8").splitlines(keepends=True)[:400])
+    page.goto("/datasets/")
+    page.eval_on_selector("body", DROP, ["kept.csv", text])
+    page.get_by_role("link", name="Fine-tune").first.click(timeout=90_000)
+    page.locator("form [name=epochs]").fill("100")
+    page.get_by_role("button", name="Fine-tune").click()
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}/"))
+    run = page.url
+    wait_for_points(page, 3, TRAINING_MS)
+    page.get_by_role("tab", name="Checkpoints").click()
+    accessible(page)
+    page.get_by_role("button", name="Make a model of it").first.click(timeout=TRAINING_MS)  # brought by the first checkpoint
+    compare = page.locator("#checkpoints").get_by_role("link", name="Compare").first
+    compare.wait_for(timeout=90_000)
+    accessible(page)
+    shot(page, "checkpoints")
+    assert page.locator("run-live").get_attribute("data-state") == "running"
+    compare.click()
+    page.locator("try-it textarea").fill("What a lovely day")
+    page.locator("try-it textarea").press("Control+Enter")
+    page.locator("model-reply [data-answer] >> nth=1").wait_for(timeout=60_000)
+    assert ", step " in page.locator("model-reply").first.inner_text()
+    accessible(page)
+    shot(page, "checkpoint-compared")
+    page.goto(run)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Cancel the run").click()
+    page.get_by_text("Cancelled").first.wait_for(timeout=60_000)
+    assert page.errors == []
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/datasets/", "/runs/", "/runs/new/", "/models/", "/playground/", "/workers/", "/team/", "/account/"]
 )
