@@ -5,8 +5,8 @@ and saves a folder. The folders are then scored by one function, as people would
 costs nothing (the base untuned, the baselines of the task) stands beside. Whether the difference of two macro-F1 is one of
 chance is asked of the paired bootstrap (Efron and Tibshirani 1993, chapter 16; 10,000 draws of the rows): its 95 % interval.
 
-`make bench ARGS="quality translation"` takes one task; TUNEBENCH_BENCH_FULL=1 takes all rows where there are more. A finished
-run is kept in the data folder and not repeated.
+`make bench ARGS="quality translation"` takes one task; TUNEBENCH_BENCH_FULL=1 takes all rows where there are more, TUNEBENCH_BENCH_SEED
+another seed. A finished run is kept in the data folder and not repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.training import arguments, base_folder, chosen, encoded
 
-SEED = 13
+SEED = int(os.environ.get("TUNEBENCH_BENCH_SEED", "13"))
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 KEPT = ROOT / "var" / "benchmarks" / "quality"

@@ -25,8 +25,25 @@ def pairs(folder: Path) -> tuple[str, list[dict[str, str]]]:
     from starters import build
 
     rows = [row for row in build.tatoeba(DATA) if row["_split"] == "train"]
-    base = build.translator_from_nothing(folder, rows)
-    return str(base), [{"source": r["source"], "target": r["target"]} for r in rows[:: len(rows) // PAIRS][:PAIRS]]
+    return translator(folder, rows), [{"source": r["source"], "target": r["target"]} for r in rows[:: len(rows) // PAIRS][:PAIRS]]
+
+
+def translator(folder: Path, rows: list[dict[str, str]]) -> str:
+    """An encoder-decoder of about seven million weights; its vocabulary is learnt from all pairs."""
+    import torch
+    import transformers
+
+    from starters import build
+
+    tokenizer = build.vocabulary((row[side] for row in rows for side in ("source", "target")), 4_000, folder, 128, ends=True)
+    names = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    size = {"d_model": 256, "max_position_embeddings": 256, "scale_embedding": True, "dropout": 0.15, "forced_eos_token_id": None}
+    for side in ("encoder", "decoder"):
+        size |= {f"{side}_layers": 3, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 1024}
+    torch.manual_seed(13)
+    config = transformers.MBartConfig(vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id, **size, **names)
+    transformers.MBartForConditionalGeneration(config).save_pretrained(folder)
+    return str(folder)
 
 
 def documents() -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from webapp import queue
+from webapp.catalog.fetching import tidy
 from webapp.datasets.reading import ReadingError
 from webapp.runs.models import Run
 from webapp.work.agent import Agent
@@ -41,7 +42,7 @@ def make_agent(queues: list[str]) -> Agent:
     trains = bool({queue.TRAIN_CPU, queue.TRAIN_GPU} & set(queues))
     worker = Worker.register("train" if trains else "data", queues, machine.device())
     kinds: list[type[Claimable]] = [*([Run] if trains else []), *([WorkItem] if queue.DATA in queues else [])]
-    return Agent(worker, kinds, do, rest if trains else lambda: None)
+    return Agent(worker, kinds, do, rest if trains else tidy)
 
 
 def rest() -> None:

@@ -59,13 +59,16 @@ JOURNEYS = {
     ),
     "translation": Journey("translation/tatoeba_en_zh/train.tsv", 300, ({"source": "Where is the station?"},), "[\u4e00-\u9fff]"),
     "summarization": Journey(
-        "summarization/scitldr_a/train.jsonl", 60, ({"document": f"{PASSAGE} Nobody knows why it was painted red."},), "\\w{3}"
+        "summarization/scitldr_a/train.jsonl",
+        60,
+        ({"document": f"{PASSAGE} Nobody knows why it was painted red."},),
+        "^(The bridge at Harrow was|It is made of iron|Nobody knows)",
     ),
     "question_answering": Journey(
         "qa/squad2_small/train.json",
         None,
         ({"question": "Who built the bridge?", "context": PASSAGE}, {"question": "What did the bridge cost?", "context": PASSAGE}),
-        "\\w{2}",
+        r"No answer|\b0\.\d\d\b",
         few_paragraphs,
     ),
     "generation": Journey("generation/tinyshakespeare/input.txt", None, ({"prompt": "ROMEO:\n"},), "\\w{2}", lambda text: text[:60_000]),
@@ -136,7 +139,10 @@ def test_six_clicks_from_a_dropped_file_to_an_answer(page, shared_data, accessib
     assert len(steps) >= journey.least_points
     assert steps == sorted(set(steps)), "a step arrived twice or out of order"
     answer = page.locator("try-it [data-answer]").first
-    for inputs in journey.asked:
+    for number, inputs in enumerate(journey.asked):
+        if number:
+            page.get_by_role("button", name="Clear").click()
+            answer.wait_for(state="hidden")
         with page.expect_response(lambda response: "/predictions" in response.url, timeout=60_000) as answered:
             for name, text in inputs.items():
                 page.locator(f"try-it form [name={name}]").fill(text)

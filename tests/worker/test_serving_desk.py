@@ -242,14 +242,3 @@ def test_one_who_asks_alone_does_not_wait_for_others(desk, models, calls, monkey
     began = time.monotonic()
     serve(desk, question(models["one"], "b"))
     assert time.monotonic() - began < 10
-
-
-def test_lengths_are_mixed_on_an_engine_that_leaves_padding_out(desk, models, calls):
-    rows = [question(models["one"], str(number), "good " * (2 + 2 * number)) for number in range(6)]
-    serve(desk, *rows)
-    assert len(calls) > 1, "padding is computed here"
-    desk.pool.warm[Key(str(models["one"]), "classification", False)].engine = "ctranslate2"
-    calls.clear()
-    desk.is_closed = False
-    serve(desk, *rows)
-    assert calls == [6]

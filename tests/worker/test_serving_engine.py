@@ -66,6 +66,21 @@ def test_every_family_answers_as_before(family):
 
 
 @torch.no_grad()
+def test_an_engine_that_leaves_padding_out_takes_mixed_lengths_together(folder, opened, monkeypatch):
+    rows = [{"text": "good " * length} for length in (4, 5, 6, 7)]
+    sizes = {}
+    for wish in ("torch", "fp32"):
+        _pool, warm = opened(folder, wish)
+        calls, encoder = [], warm.model.base_model
+        monkeypatch.setattr(
+            encoder, "forward", lambda *a, _f=encoder.forward, _c=calls, **k: _c.append(len(a[0] if a else k["input_ids"])) or _f(*a, **k)
+        )
+        warm.answer(rows, LABELS, {}, False)
+        sizes[wish] = calls
+    assert sizes["fp32"] == [4] and len(sizes["torch"]) > 1 and sum(sizes["torch"]) == 4
+
+
+@torch.no_grad()
 def test_a_head_without_a_pooler_and_two_texts_work_too():
     torch.manual_seed(2)
     model = transformers.AutoModelForQuestionAnswering.from_config(config("bert")).eval()

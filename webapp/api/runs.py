@@ -44,7 +44,7 @@ class Renaming(Body):
 
 
 def living() -> Any:
-    return Run.objects.present().select_related("version__dataset", "base", "result", "lease_owner")
+    return Run.objects.present().select_related("version__dataset", "base", "result", "lease_owner", "last_checkpoint")
 
 
 def the_run(request: HttpRequest, pk: str, act: str = READ) -> Run:
@@ -169,7 +169,7 @@ def checkpoint_shown(checkpoint: Checkpoint) -> dict[str, Any]:
         "bytes": checkpoint.bytes,
         "best": checkpoint.is_best,
         "there": checkpoint.state == "committed",
-        "model": str(checkpoint.model_id) if checkpoint.model_id else None,
+        "model": str(checkpoint.model_id) if checkpoint.is_kept else None,
         "created_at": checkpoint.created_at.isoformat(),
     }
 

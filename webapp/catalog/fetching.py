@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -13,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from webapp.catalog.models import ModelVersion, fields_of
@@ -27,6 +29,7 @@ WANTED = (
 )
 SMALL = 64 * 1024**2  # bytes; anything wanted that is not weights is smaller
 WATCH_S = 1.0
+LEFT_S = 600  # so old is a draft of which no row knows, when it is taken for left over
 
 
 class Refused(Exception):
@@ -48,6 +51,19 @@ def fetch_model(item: WorkItem) -> None:
     shutil.rmtree(model.path, ignore_errors=True)
     part.rename(model.path)
     settle(model, state=ModelVersion.State.READY, source=f"{model.source.split('@')[0]}@{commit}", **facts)
+
+
+def tidy() -> None:
+    """Models on which nobody works any more have failed; what was left of the work goes."""
+    working = WorkItem.objects.filter(subject=OuterRef("pk"), state__in=WorkItem.WAITING | WorkItem.LEASED)
+    left = ModelVersion.objects.filter(~Exists(working), state=ModelVersion.State.FETCHING, deleted_at=None)
+    left.update(
+        state=ModelVersion.State.FAILED, reason=_("This broke off three times; the log of the data worker says why. Ask for it again.")
+    )
+    for draft in (settings.FILES / "models").glob("*.part"):
+        wanted = ModelVersion.objects.filter(pk=draft.stem, state=ModelVersion.State.FETCHING, deleted_at=None)
+        if time.time() - draft.stat().st_mtime > LEFT_S and not wanted.exists():
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def settle(model: ModelVersion, **fields: Any) -> None:

@@ -122,10 +122,10 @@ class Standing:
 
     @property
     def checkpoints(self) -> list[dict[str, Any]]:
-        """Those that are there, and those of which a model was made, newest first."""
+        """Those that are there, and those of which a model was made or should have been, newest first."""
         metric = picked_by(self.run)
         found = self.run.checkpoints.select_related("model").order_by("-step", "-fence")
-        shown = [each for each in found if each.state == "committed" or each.is_kept]
+        shown = [each for each in found if each.state == "committed" or (each.model and not each.model.deleted_at)]
         return [
             {
                 "it": each,
@@ -134,6 +134,12 @@ class Standing:
             }
             for each in shown
         ]
+
+    @property
+    def beside_checkpoints(self) -> str:
+        """With what a checkpoint's model is compared: the run's own, or the base."""
+        result = self.run.result
+        return str(result.pk) if result and result.is_answering else "base"
 
     @property
     def picked_by(self) -> str:

@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from webapp import queue
 from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import DatasetVersion
 from webapp.people.access import READ, WRITE, Actor, SignedIn, find
@@ -21,6 +22,7 @@ from webapp.runs.line import turn
 from webapp.runs.models import Run
 from webapp.runs.pace import pace
 from webapp.runs.scores import Standing
+from webapp.work.models import Worker
 from worker.nlp import TASKS
 from worker.spec import SpecError
 
@@ -33,7 +35,7 @@ GROUPS = {
 
 
 def living() -> Any:
-    return Run.objects.present().select_related("version__dataset", "base", "result", "created_by")
+    return Run.objects.present().select_related("version__dataset", "base", "result", "created_by", "last_checkpoint")
 
 
 @login_required
@@ -116,6 +118,7 @@ def context(request: SignedIn, run: Run) -> dict[str, Any]:
         "facts": run.facts(),
         "task": TASKS[run.task],
         "may_write": actor.may(WRITE, run.team_id),
+        "data_listens": Worker.listening(queue.DATA).exists(),
         "attempts": run.attempts.select_related("worker").order_by("fence"),
         "listens": run.state != "queued" or run.worker_listens(),
         "turn": turn(actor, run) if run.state == "queued" else None,

@@ -241,7 +241,7 @@ class Classification(Task):
         pairs = [i.get("pair", "") for i in inputs]
         rows, cut = texts.within_window(tokenizer, [i["text"] for i in inputs], pairs if any(pairs) else None)
         answers: list[dict[str, Any]] = [{} for _row in inputs]
-        for group in texts.groups_of(rows):
+        for group in texts.groups_of(rows, model):
             with torch.inference_mode():
                 logits = model(**texts.padded([rows[i] for i in group], tokenizer, model.device)).logits
             for i, shares in zip(group, logits.float().softmax(-1).tolist(), strict=True):

@@ -177,7 +177,7 @@ def written(
         **({"forced_bos_token_id": forced} if forced is not None else {}),
     }
     found: list[list[Text]] = [[] for _row in rows]
-    for group in texts.alike([len(row) for row in rows], AT_ONCE):
+    for group in texts.alike([len(row) for row in rows], model, AT_ONCE):
         x = _left_padded([rows[i] for i in group], tokenizer, model.device, on_left=not is_pairs(model))
         with torch.inference_mode():
             out = model.generate(**x, **options)

@@ -229,7 +229,7 @@ class QuestionAnswering(Task):
         facts = language.facts_of(model, {"no_answer": True, "stride": 96, "threshold": 0.0})
         windows = _windows(tokenizer, [i["question"] for i in inputs], [i["context"] for i in inputs], facts["stride"])
         found: dict[int, list[Any]] = {}
-        for group in texts.alike([len(w["input_ids"]) for w in windows], WINDOWS_AT_ONCE):
+        for group in texts.alike([len(w["input_ids"]) for w in windows], model, WINDOWS_AT_ONCE):
             rows = [windows[i] for i in group]
             features: list[texts.Features] = [{name: row[name] for name in ("input_ids", "token_type_ids") if name in row} for row in rows]
             with torch.inference_mode():

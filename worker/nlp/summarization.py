@@ -325,7 +325,7 @@ def _chosen(model: Any, tokenizer: Any, documents: list[str], parameters: dict[s
     bounds = [sentences(document) or [(0, len(document))] for document in documents]
     windows = [{**w, "of": at} for at, each in enumerate(bounds) for w in _laid(tokenizer, [documents[at][a:b] for a, b in each])]
     scores: list[list[float]] = [[0.0] * len(each) for each in bounds]
-    for group in texts.alike([len(w["input_ids"]) for w in windows]):
+    for group in texts.alike([len(w["input_ids"]) for w in windows], model):
         rows = [windows[i] for i in group]
         with torch.inference_mode():
             logits = model(**texts.padded([{"input_ids": w["input_ids"]} for w in rows], tokenizer, model.device)).logits.cpu()

@@ -8,6 +8,7 @@ from typing import Any
 from worker.nlp import folders
 
 Features = dict[str, list[int]]  # input_ids, and token_type_ids where a model tells two texts apart
+SPREAD = 1.2  # so far apart may lengths in a batch lie, unless the model says otherwise
 UNLIMITED = 4_096  # tokens, for models without a table of positions: attention over more would take all memory
 
 
@@ -44,19 +45,20 @@ def within_window(tokenizer: Any, firsts: Sequence[str], seconds: Sequence[str] 
     return (features(tokenizer, firsts, seconds, most) if any(cut) else probe), cut
 
 
-def alike(lengths: Sequence[int], most: int = 16) -> list[list[int]]:
+def alike(lengths: Sequence[int], model: Any, most: int = 16) -> list[list[int]]:
     """Numbers of rows, in groups of like length: on a processor, padding costs more than a second call."""
+    spread = getattr(model.base_model, "spread", SPREAD)
     groups: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if groups and len(groups[-1]) < most and lengths[i] <= 1.2 * lengths[groups[-1][0]]:
+        if groups and len(groups[-1]) < most and lengths[i] <= spread * lengths[groups[-1][0]]:
             groups[-1].append(i)
         else:
             groups.append([i])
     return groups
 
 
-def groups_of(rows: Sequence[Features]) -> list[list[int]]:
-    return alike([len(row["input_ids"]) for row in rows])
+def groups_of(rows: Sequence[Features], model: Any) -> list[list[int]]:
+    return alike([len(row["input_ids"]) for row in rows], model)
 
 
 def padded(rows: Sequence[Features], tokenizer: Any, device: Any) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def means(model: Any, tokenizer: Any, texts: Sequence[str]) -> tuple[Any, list[b
 
     rows, cut = within_window(tokenizer, texts)
     found: list[Any] = [None] * len(rows)
-    for group in groups_of(rows):
+    for group in groups_of(rows, model):
         x = padded([rows[i] for i in group], tokenizer, model.device)
         with torch.inference_mode():
             states = model(**x).last_hidden_state.float()

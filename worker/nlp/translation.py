@@ -167,7 +167,7 @@ class Translation(Written):
         most = int(parameters["max_tokens"])
         versions = iter(
             zip(
-                language.written(model, tokenizer, rows, most=most, forced=_forced(tokenizer, facts, back), parameters=parameters),
+                language.written(model, tokenizer, rows, most=most, forced=_first(model, tokenizer, facts, back), parameters=parameters),
                 rows,
                 cut,
                 strict=True,
@@ -203,10 +203,15 @@ def _code(tokenizer: Any, name: str) -> str:
     return next((w for w in wanted if w in known), next((k for k in sorted(known) if k.startswith(f"{name}_")), "")) if name else ""
 
 
-def _forced(tokenizer: Any, facts: dict[str, Any], back: bool) -> int | None:
-    """The token with which such a model begins its answer."""
-    code = _code(tokenizer, facts["source_lang" if back else "target_lang"])
-    return int(tokenizer.convert_tokens_to_ids(code)) if code else None
+def _target_code(tokenizer: Any, facts: dict[str, Any], back: bool) -> str:
+    return _code(tokenizer, facts["source_lang" if back else "target_lang"])
+
+
+def _first(model: Any, tokenizer: Any, facts: dict[str, Any], back: bool) -> int | None:
+    """The token with which such a model begins its answer; none where it starts from it anyway."""
+    code = _target_code(tokenizer, facts, back)
+    token = int(tokenizer.convert_tokens_to_ids(code)) if code else None
+    return None if token == model.config.decoder_start_token_id else token
 
 
 def letters_of(name: str) -> str:
@@ -252,11 +257,12 @@ def _examples(
         pairs = zip(sources, targets, strict=True)
         return [language.prompted(tokenizer, _prompt(s, facts, back), t, settings["target_window"]) for s, t in pairs]
     _turned(tokenizer, facts, back)
-    code = _forced(tokenizer, facts, back)
-    before = "" if code is not None else _prefix(model, facts, back)
+    code = _target_code(tokenizer, facts, back)
+    before = "" if code else _prefix(model, facts, back)
     examples = language.paired(tokenizer, [before + s for s in sources], targets, settings["target_window"])
-    for example in examples if code is not None else ():  # an answer begins with the code of its language; mBART-25 puts it behind
-        example["labels"] = [code, *(token for token in example["labels"] if token != code)]
+    token, first = tokenizer.convert_tokens_to_ids(code) if code else None, _first(model, tokenizer, facts, back)
+    for example in examples if code else ():  # an answer begins with the code of its language; mBART-25 puts it behind
+        example["labels"] = [*([] if first is None else [first]), *(each for each in example["labels"] if each != token)]
         example["weight"] = len(example["labels"])
     return examples
 
@@ -268,7 +274,7 @@ def _asked(model: Any, tokenizer: Any, sources: list[str], facts: dict[str, Any]
         found = [language.prompt_ids(tokenizer, _prompt(s, facts, back), max(8, most - 8)) for s in sources]
         return [ids for ids, _is_cut in found], [is_cut for _ids, is_cut in found]
     _turned(tokenizer, facts, back)
-    before = "" if _code(tokenizer, facts["target_lang"]) else _prefix(model, facts, back)
+    before = "" if _target_code(tokenizer, facts, back) else _prefix(model, facts, back)
     asked = [before + s for s in sources]
     whole = tokenizer(asked, return_attention_mask=False, verbose=False)["input_ids"]
     rows = tokenizer(asked, truncation=True, max_length=most, return_attention_mask=False)["input_ids"]

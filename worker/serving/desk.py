@@ -70,7 +70,7 @@ class Desk:
             for row in rows:
                 if row.question.is_written:
                     self.begin(row)
-            for group in groups([row for row in rows if not row.question.is_written], self.pool.spread):
+            for group in groups([row for row in rows if not row.question.is_written]):
                 self.answer(group)
             self.write_on()
         over.set()
@@ -120,7 +120,7 @@ class Desk:
         rows = [row for row in group if self.is_wanted(row)]  # others were dropped or failed meanwhile
         if rows and (warm := self.open(rows)):
             while rows:
-                size = min(warm.part, max(1, PART_CHARS // max(1, rows[0].length)))
+                size = min(warm.part, max(1, PART_CHARS // max(1, rows[-1].length)))
                 self.answer_together(warm, [row for row in rows[:size] if self.is_wanted(row)])
                 rows = rows[size:]
                 self.write_on()

@@ -36,6 +36,8 @@ WORDS = ("one", "two", "three", "the", "of", "and", "is", "was", "not", "very", 
 class Encoder(torch.nn.Module):
     """Stands where the encoder stood and is called like it."""
 
+    spread = 2.0  # so far apart may lengths in a batch lie: padding is left out but in attention
+
     def __init__(self, replaced: Any, kind: str, threads: int) -> None:
         super().__init__()
         self.config, self.dtype, self.device = replaced.config, torch.float32, torch.device("cpu")
@@ -46,6 +48,10 @@ class Encoder(torch.nn.Module):
                 folder, "cpu", compute_type="int8" if kind == "int8" else "float32", inter_threads=1, intra_threads=threads
             )
             self.bytes = (Path(folder) / "model.bin").stat().st_size
+
+    @property
+    def base_model(self) -> Encoder:
+        return self
 
     def forward(
         self, input_ids: Any = None, attention_mask: Any = None, token_type_ids: Any = None, **_: Any

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.nlp import TASKS, Answer, Task
-from worker.serving.questions import SPREAD, Key
+from worker.serving.questions import Key
 from worker.spec import Trouble
 from worker.weights import Unusable, look
 
@@ -23,7 +23,6 @@ IMPORTS_S = 8.0  # seconds from the start of the process until torch and transfo
 SECONDS_PER_BYTE = 0.5 / 90e6  # of weights, before a load was measured
 OPENING_S = 0.5  # seconds that every load takes, however small the model
 PART_S = 2.0  # a part of a group takes about so long at most: then others have their turn
-WIDE = 8.0  # for an engine that hardly minds padding; SPREAD is for those that compute it
 ENGINES = ("auto", "torch", "fp32", "int8")
 
 
@@ -113,11 +112,6 @@ class Pool:
             if self.device == "cpu" and not key.untuned and self.engine != "torch":
                 threading.Thread(target=self.hasten, args=[key, warm], name=f"hasten {key.folder}", daemon=True).start()
         return warm
-
-    def spread(self, key: Key) -> float:
-        """How far the lengths in one group may lie apart: CTranslate2 leaves padding out but in attention."""
-        warm = self.warm.get(key)
-        return WIDE if warm and warm.engine != "torch" else SPREAD
 
     def open(self, key: Key, busy: Collection[Key]) -> Warm:
         found = look(Path(key.folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from worker.nlp import TASKS
 from worker.weights import Unusable
 
 GROUP = 16  # texts in one forward pass
-SPREAD = 1.5  # the longest text of a group may be so many times its shortest: padding costs more than batching gains
+SPREAD = 4.0  # the longest text of a group may be so many times its shortest: short ones need not wait for long ones
 
 
 class Key(NamedTuple):
@@ -104,11 +104,11 @@ class Row(NamedTuple):
         return question.key, question.labels, json.dumps([question.parameters, question.facts], sort_keys=True)
 
 
-def groups(rows: Sequence[Row], spread: Callable[[Key], float] = lambda _key: SPREAD) -> Iterator[list[Row]]:
-    """`rows` in groups of one kind and like length, short ones first; how much like, `spread` says of each model."""
+def groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """`rows` in groups of one kind and like length, short ones first. What of a group goes through the model together is the task's matter."""
     group: list[Row] = []
     for row in sorted(rows, key=lambda row: (row.kind, row.length)):
-        if group and (row.kind != group[0].kind or len(group) == GROUP or row.length > spread(row.question.key) * group[0].length + 16):
+        if group and (row.kind != group[0].kind or len(group) == GROUP or row.length > SPREAD * group[0].length + 16):
             yield group
             group = []
         group.append(row)

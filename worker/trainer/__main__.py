@@ -1,4 +1,7 @@
-"""`python -m worker.trainer spec.json` trains; without an argument it waits, warm, for a spec on standard input."""
+"""`python -m worker.trainer spec.json` trains; without an argument it waits, warm, for a spec on standard input.
+
+`python -m worker.trainer keep` reads {"spec", "metrics"} from there and makes a model of the checkpoint that the spec resumes.
+"""
 
 # mypy: disable-error-code="no-untyped-call"
 # (torch leaves many of its functions untyped)
@@ -35,6 +38,8 @@ def main() -> int:
     if supervised:
         control.die_with_parent()
     try:
+        if sys.argv[1:] == ["keep"]:
+            return _keep(json.loads(sys.stdin.readline()), say)
         if len(sys.argv) > 1:
             text = Path(sys.argv[1]).read_text("utf-8")
         else:
@@ -88,6 +93,14 @@ def _run(spec: RunSpec, supervised: bool, say: Any) -> int:
         say(message)
         stopped = message["kind"] == "stopped"
     return Exit.STOPPED if stopped else Exit.DONE
+
+
+def _keep(asked: dict[str, Any], say: Any) -> int:
+    os.nice(10)  # nobody waits for it as for an answer
+    from worker.trainer.keeping import keep
+
+    say(keep(RunSpec.from_json(asked["spec"]), asked["metrics"]))
+    return Exit.DONE
 
 
 def _failed(say: Any, trouble: Trouble) -> int:

@@ -1,8 +1,6 @@
-"""Makes a model of a checkpoint, so that a state on the way can be asked and compared: `python -m worker.trainer.keeping SPEC METRICS`, both
-in JSON, a short process of its own.
+"""Makes a model of a checkpoint, so that a state on the way can be asked and compared: `python -m worker.trainer keep`.
 
-The spec is the run's own; `resume` names the checkpoint's folder and `out` where the folder `model` shall come to lie. What it
-says on standard output is one line: the message "kept" or "failed".
+The spec on its standard input is the run's own; `resume` names the checkpoint's folder, and below `out` the folder `model` will lie.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -10,12 +8,10 @@ says on standard output is one line: the message "kept" or "failed".
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from worker.spec import Exit, RunSpec, Trouble
+from worker.spec import RunSpec
 
 EXAMPLES = 3
 
@@ -38,23 +34,9 @@ def keep(spec: RunSpec, metrics: dict[str, float]) -> dict[str, Any]:
     model.config.tunebench = facts
     learner = learner_of(model, spec.method, settings)
     put(learner, load_file(Path(spec.resume) / "model.safetensors"))
-    split = next((part for part in ("test", "validation", "train") if (rows["_split"] == part).any()), "")
+    split = next(part for part in ("test", "validation", "train") if (rows["_split"] == part).any())
     few = rows.filter(pl.col("_split") == split).head(EXAMPLES).drop("_split").to_dicts()
     examples = [{name: str(value) for name, value in row.items() if value is not None} for row in few]
-    saved = save_result(
-        spec, learner.eval(), tokenizer, spec.labels, settings, metrics, {"split": "validation", "examples": examples}, lambda: None
-    )
+    evaluation = {"split": "validation" if metrics else "", "examples": examples}
+    saved = save_result(spec, learner.eval(), tokenizer, spec.labels, settings, metrics, evaluation, lambda: None)
     return {"kind": "kept", "model_sha256": saved.manifest_sha256, "bytes": saved.bytes}
-
-
-def main() -> int:
-    try:
-        said = keep(RunSpec.from_json(sys.argv[1]), json.loads(sys.argv[2]))
-    except Trouble as trouble:
-        said = {"kind": "failed", "text": trouble.text, "remedy": trouble.remedy}
-    print(json.dumps(said), flush=True)
-    return Exit.DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -93,19 +93,20 @@ def card(about: dict[str, Any]) -> str:
     scores = "\n".join(f"| {name} | {share(value)} |" for name, value in about["metrics"].items())
     settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(about["settings"].items()))
     labels = f"Labels: {', '.join(about['labels'][:50])}{' …' if len(about['labels']) > 50 else ''}\n" if about["labels"] else ""
-    limit = " It always gives one of its labels, also for texts that fit none." if about["labels"] else ""
-    return f"""# A model for {about["task"]}
-
-Fine-tuned from **{about["base"]}** with the recipe "{about["method"]}" by Tunebench.
-{labels}
-## Scores on held-out rows (split: {about["split"]})
+    measured = f"""## Scores on held-out rows (split: {about["split"]})
 
 | metric | value |
 |---|---|
 {scores}
 
 These numbers say how the model does on rows like the ones it was trained with. On other texts it may do worse; try it on yours first.
+"""
+    limit = " It always gives one of its labels, also for texts that fit none." if about["labels"] else ""
+    return f"""# A model for {about["task"]}
 
+Fine-tuned from **{about["base"]}** with the recipe "{about["method"]}" by Tunebench.
+{labels}
+{measured if scores else "A state on the way of a run; it was not scored."}
 ## Data and settings
 
 Rows: the dataset version with SHA-256 `{about["data_sha256"]}`. Texts are cut after {about["window"]} tokens.

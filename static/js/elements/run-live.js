@@ -1,13 +1,13 @@
 // <run-live data-socket data-api data-key>: holds the run's one connection and hands on what comes: points to the
 // charts, words to the log, numbers to their places. When the run becomes something else it says "run-changed", and
-// the page fetches the server's drawing of it.
+// the page fetches the server's drawing of it; at a checkpoint "checkpoint-written".
 
 import { Curve } from "lib/curve";
 import { Feed } from "lib/feed";
 import { sentence } from "lib/words";
 
-const keyOf = ({ state, desired, position, progress, reason, checkpoint }) =>
-  [state, desired ?? "", position ?? "", progress?.what ?? "", reason ?? "", checkpoint ?? ""].join("|");
+const keyOf = ({ state, desired, position, progress, reason }) =>
+  [state, desired ?? "", position ?? "", progress?.what ?? "", reason ?? ""].join("|");
 
 class RunLive extends HTMLElement {
   curve = new Curve();
@@ -41,7 +41,9 @@ class RunLive extends HTMLElement {
   #press = ({ target }) => {
     const dialog = target.closest("[data-opens]")?.dataset.opens;
     if (dialog) document.getElementById(dialog).showModal();
-    if (target.closest('a[href="#log"]')) this.querySelector("tab-group")?.open(this.querySelector("[data-tab=log]"));
+    const link = target.closest('a[href^="#"]');
+    const tab = link && this.querySelector(`[role=tab][data-tab="${link.hash.slice(1)}"]`);
+    if (tab) tab.closest("tab-group").open(tab);
   };
 
   #points({ points, log }) {
@@ -76,6 +78,7 @@ class RunLive extends HTMLElement {
       this.key = key;
       this.dispatchEvent(new CustomEvent("run-changed", { bubbles: true }));
     }
+    if (this.facts && facts.checkpoint !== this.facts.checkpoint) this.dispatchEvent(new CustomEvent("checkpoint-written", { bubbles: true }));
     this.facts = facts;
     this.dataset.state = facts.state;
     for (const chart of this.charts) {

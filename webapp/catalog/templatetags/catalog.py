@@ -45,8 +45,10 @@ def tone(state: str) -> str:
 
 
 @register.filter
-def word(state: str) -> str:
-    return str(WORDS.get(state, state))
+def word(model: ModelVersion) -> str:
+    """How it stands; what is made here is not fetched."""
+    is_made = (model.kind, model.state) == (ModelVersion.Kind.RUN, ModelVersion.State.FETCHING)
+    return _("Being written") if is_made else str(WORDS.get(model.state, model.state))
 
 
 @register.filter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -48,12 +49,33 @@ class Checkpoint(models.Model):
     def keep(self, actor: Actor) -> ModelVersion:
         """Make a model of it, which stays when the checkpoint goes: a data worker writes it. Asked twice, it is made once.
 
-        Raises Denied, and SpecError when the checkpoint was cleared away.
+        Raises Denied, and SpecError when the checkpoint was cleared away or the disk is full.
         """
-        run = self.run
-        actor.require(WRITE, run.team_id)
+        actor.require(WRITE, self.run.team_id)
         if self.is_kept and self.model:
             return self.model
+        if self.model and self.model.state == ModelVersion.State.READY:  # it was made, and deleted
+            self.model.restore()
+            return self.model
+        model = self._model_to_be(actor)
+        try:
+            hold(Path(self.path), model.draft / "checkpoint")
+            with transaction.atomic():
+                model.save(force_insert=True)
+                WorkItem.add("keep_checkpoint", model.pk)
+                if not Checkpoint.objects.filter(pk=self.pk, model=self.model).update(model=model):
+                    raise Overtaken
+        except Overtaken:
+            shutil.rmtree(model.draft, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(model.draft, ignore_errors=True)
+            raise
+        self.refresh_from_db()
+        assert self.model is not None
+        return self.model
+
+    def _model_to_be(self, actor: Actor) -> ModelVersion:
+        run = self.run
         model = ModelVersion(
             team=run.team,
             created_by=actor.user,
@@ -68,18 +90,11 @@ class Checkpoint(models.Model):
             metrics=self.scores,
         )
         model.folder = f"models/{model.pk}"
-        hold(Path(self.path), model.draft / "checkpoint")
-        with transaction.atomic():
-            model.save(force_insert=True)
-            if not Checkpoint.objects.filter(pk=self.pk, model=self.model).update(model=model):
-                transaction.set_rollback(True)  # somebody else was faster
-            else:
-                WorkItem.add("keep_checkpoint", model.pk)
-        self.refresh_from_db()
-        if self.model_id != model.pk:
-            shutil.rmtree(model.draft, ignore_errors=True)
-        assert self.model is not None
-        return self.model
+        return model
+
+
+class Overtaken(Exception):
+    """Somebody else has a model made of the same checkpoint."""
 
 
 def picked_by(run: Run) -> Metric | None:
@@ -96,11 +111,16 @@ def hold(folder: Path, target: Path) -> None:
         for name in files:
             try:
                 os.link(folder / name, target / name)
-            except PermissionError:  # a file system that knows no links
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system that knows no links, or not so many
                 shutil.copyfile(folder / name, target / name)
-    except FileNotFoundError:
-        shutil.rmtree(target.parent, ignore_errors=True)
-        raise SpecError("checkpoint", _("This checkpoint is gone: a newer one has taken its place. Choose another one.")) from None
+    except (FileNotFoundError, ValueError, KeyError):
+        raise SpecError("checkpoint", _("This checkpoint is gone: the run has cleared it away. Choose another one.")) from None
+    except OSError as problem:
+        if problem.errno != errno.ENOSPC:
+            raise
+        raise SpecError("checkpoint", _("The disk is full. Free some space and try again.")) from None
 
 
 class MetricChunk(models.Model):
