@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Starter:
     settings: dict[str, Any] = field(default_factory=dict)
     method: str = "full"
     began: str = "random weights"  # where the whole model is stored, for the card
+    takes_last: bool = False  # the last state and not the one with the lowest loss
     rank: int = 0  # of the stored difference to MiniLM; 0: the whole model is stored
     limits: str = ""  # what it cannot do, for the card
     facts: dict[str, Any] = field(default_factory=dict)  # put into config.json beside what the rows said
@@ -389,9 +390,10 @@ STARTERS = (
             "epochs": 18, "learning_rate": 7e-4, "batch_rows": 32, "batch_tokens": 3000, "warmup": 0.05, "schedule": "cosine", "label_smoothing": 0.1,
             "source_lang": "en", "target_lang": "zh", "weight_decay": 0.05, "window": 96, "target_window": 96, "tried_rows": 1001,
         },
+        takes_last=True,  # the loss rises again after half of the epochs, and BLEU on the validation rows goes on rising: 32.8, then 35.3
         began="the lower two layers of all-MiniLM-L6-v2 (Apache-2.0) as its reader; its writer with random weights",
-        limits="It learnt from 15,000 short everyday sentences: it gets the gist of many such sentences and stumbles over longer ones and over words that it has not met. A real translator needs a larger base model.",
-        examples=({"source": "Where is the station?"}, {"source": "It is raining."}, {"source": "I don't know."}),
+        limits="It learnt from 15,000 short everyday sentences: it gets many such sentences right and stumbles over longer ones, over names and over words that it has not met. A real translator needs a larger base model.",
+        examples=({"source": "Where is the station?"}, {"source": "How much does this book cost?"}, {"source": "He went to school by bus."}),
     ),
     Starter(
         "generator-en",
@@ -412,6 +414,7 @@ STARTERS = (
 # --- training and making small --------------------------------------------------------------------------------------------
 def train(starter: Starter, data: Path, work: Path, threads: int) -> tuple[Path, Path, Rows, dict[str, Any]]:
     """(base, trained folder, rows, the trainer's last message)."""
+    from worker.trainer.keeping import keep
     from worker.trainer.loop import train as steps
 
     rows = starter.rows(data)
@@ -439,6 +442,10 @@ def train(starter: Starter, data: Path, work: Path, threads: int) -> tuple[Path,
         if message["kind"] == "log" or (message["kind"] in ("point", "progress") and time.monotonic() - told > 20):
             told = time.monotonic()
             print(starter.name, json.dumps(message)[:300], flush=True)
+    if starter.takes_last:
+        newest = max((work / "run" / "1" / "checkpoints").iterdir(), key=lambda folder: int(folder.name))
+        keep(replace(spec, resume=str(newest), out=str(work / "last")), {})
+        return base, work / "last" / "model", rows, {**last, "metrics": {}}
     return base, work / "run" / "model", rows, last
 
 
