@@ -211,7 +211,7 @@ def _first(model: Any, tokenizer: Any, facts: dict[str, Any], back: bool) -> int
     """The token with which such a model begins its answer; none where it starts from it anyway."""
     code = _target_code(tokenizer, facts, back)
     token = int(tokenizer.convert_tokens_to_ids(code)) if code else None
-    return None if token == model.config.decoder_start_token_id else token
+    return None if token == getattr(model.config, "decoder_start_token_id", None) else token
 
 
 def letters_of(name: str) -> str:
