@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 env = environ.FileAwareEnv()
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(env.str("TUNEBENCH_HOME", default=str(ROOT / "var"))).resolve()
-HOME.mkdir(parents=True, exist_ok=True)
+HOME.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people bring is for nobody else on this machine
 VERSION = "0.1.0"
 
 

@@ -1,7 +1,11 @@
 """Tokens: shown once, kept as a hash, never more than their person, gone when revoked, expired or the person is."""
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -9,6 +13,8 @@ from django.utils.timezone import now
 
 from webapp.people.access import Denied, holder_of
 from webapp.people.models import ApiToken, Membership, Team
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_a_token_is_recognised_by_its_secret_and_kept_only_as_a_hash(alice):
@@ -122,3 +128,15 @@ def test_a_token_opens_no_page_and_so_cannot_make_tokens(alice, client):
     _token, secret = ApiToken.make(alice, "import", ["read", "write"])
     for path in ("/account/", "/team/", "/"):
         assert client.get(path, headers={"Authorization": f"Bearer {secret}"}).status_code == 302
+
+
+def test_a_command_in_an_empty_home_says_where_it_should_look(tmp_path):
+    """Run as people run it: in a process of its own, whose home holds nothing."""
+    home = tmp_path / "home"
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | {"TUNEBENCH_HOME": str(home)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "token", "--user", "owner"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1 and "TUNEBENCH_HOME" in done.stderr and "Traceback" not in done.stderr
+    assert home.stat().st_mode & 0o077 == 0, "what lies there is for nobody else on the machine"

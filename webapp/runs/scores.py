@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from webapp.runs.models import Run
 from webapp.runs.models.curve import picked_by
+from webapp.runs.models.run import CLEARED
 from webapp.runs.spark import spark
 from worker.nlp import TASKS, Task
 from worker.nlp.measures import BASELINES
@@ -125,7 +126,8 @@ class Standing:
         """Those that are there, and those of which a model was made or should have been, newest first."""
         metric = picked_by(self.run)
         found = self.run.checkpoints.select_related("model").order_by("-step", "-fence")
-        shown = [each for each in found if each.state == "committed" or (each.model and not each.model.deleted_at)]
+        is_there = self.run.state not in CLEARED
+        shown = [each for each in found if (is_there and each.state == "committed") or (each.model and not each.model.deleted_at)]
         return [
             {
                 "it": each,

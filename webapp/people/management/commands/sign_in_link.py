@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from webapp.people.models import User
+from webapp.people.management.named import named
 
 
 class Command(BaseCommand):
@@ -14,7 +14,5 @@ class Command(BaseCommand):
         parser.add_argument("--user", required=True, help="username, e.g. owner")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.filter(username=options["user"]).first()
-        if user is None:
-            raise CommandError(f"There is nobody called {options['user']!r}.")
+        user = named(options["user"])
         self.stdout.write(user.sign_in_link())

@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from webapp.people.forms import SCOPES
-from webapp.people.models import ApiToken, User
+from webapp.people.management.named import named
+from webapp.people.models import ApiToken
 
 
 class Command(BaseCommand):
@@ -18,9 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--scopes", default="write", choices=list(SCOPES), help="read, or write (which includes read)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.filter(username=options["user"]).first()
-        if user is None:
-            raise CommandError(f"There is nobody called {options['user']!r}.")
+        user = named(options["user"])
         if options["days"] < 0:
             raise CommandError("--days must be 0 or more.")
         token, secret = ApiToken.make(user, options["name"], SCOPES[options["scopes"]], options["days"] or None)
