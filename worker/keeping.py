@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import subprocess
 from dataclasses import replace
@@ -19,7 +18,6 @@ from worker.process import COMMAND, ROOT, environment
 from worker.supervisor import spec_of
 from worker.weights import look
 
-log = logging.getLogger(__name__)
 LONGEST_S = 600
 TOLD = 2_000  # characters of what a broken process said
 

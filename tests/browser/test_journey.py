@@ -180,6 +180,9 @@ def test_a_checkpoint_becomes_a_model_that_is_compared_while_the_run_goes_on(pag
     compare.wait_for(timeout=90_000)
     accessible(page)
     shot(page, "checkpoints")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1
+    page.set_viewport_size({"width": 1440, "height": 900})
     assert page.locator("run-live").get_attribute("data-state") == "running"
     compare.click()
     page.locator("try-it textarea").fill("What a lovely day")

@@ -65,11 +65,10 @@ class Checkpoint(models.Model):
                 WorkItem.add("keep_checkpoint", model.pk)
                 if not Checkpoint.objects.filter(pk=self.pk, model=self.model).update(model=model):
                     raise Overtaken
-        except Overtaken:
+        except BaseException as problem:
             shutil.rmtree(model.draft, ignore_errors=True)
-        except BaseException:
-            shutil.rmtree(model.draft, ignore_errors=True)
-            raise
+            if not isinstance(problem, Overtaken):
+                raise
         self.refresh_from_db()
         assert self.model is not None
         return self.model
