@@ -4,9 +4,10 @@ Each side runs in a process of its own on one thread: it opens the base, learns,
 and saves a folder. The folders are then scored by one function, as people would use them; nobody's clock runs there. What
 costs nothing (the base untuned, the baselines of the task) stands beside. Whether the difference of two macro-F1 is one of
 chance is asked of the paired bootstrap (Efron and Tibshirani 1993, chapter 16; 10,000 draws of the rows): its 95 % interval.
+A contest over several seeds compares their means and says each seed's difference: a new head's start weighs on both sides.
 
-`make bench ARGS="quality translation"` takes one task; TUNEBENCH_BENCH_FULL=1 takes all rows where there are more, TUNEBENCH_BENCH_SEED
-another seed. A finished run is kept in the data folder and not repeated.
+`make bench ARGS="quality translation"` takes one task; TUNEBENCH_BENCH_FULL=1 takes all rows where there are more, TUNEBENCH_BENCH_SEEDS
+other seeds, as in 14,15. A finished run is kept in the data folder and not repeated.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.training import arguments, base_folder, chosen, encoded
 
-SEED = int(os.environ.get("TUNEBENCH_BENCH_SEED", "13"))
+SEEDS = tuple(int(seed) for seed in os.environ.get("TUNEBENCH_BENCH_SEEDS", "").split(",") if seed)
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 KEPT = ROOT / "var" / "benchmarks" / "quality"
@@ -57,6 +60,7 @@ class Contest:
     starter: str = ""  # the base, below starters/; else MiniLM
     settings: dict[str, Any] = field(default_factory=dict)
     methods: tuple[str, ...] = ("full",)
+    seeds: tuple[int, ...] = (13,)
 
     def base(self) -> Path:
         folder = ROOT / "starters" / self.starter
@@ -69,7 +73,7 @@ class Contest:
 
 
 CONTESTS = {
-    "classification": Contest(lambda data: _starters().goemotions(data), 2_000, ALL, settings={"epochs": 1}, methods=("full", "quick")),
+    "classification": Contest(lambda data: _starters().goemotions(data), 2_000, ALL, methods=("full", "quick"), seeds=(13, 14, 15)),
     "translation": Contest(
         lambda data: _starters().tatoeba(data),
         3_000,
@@ -111,14 +115,14 @@ def clocked(command: list[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def spec_of(slug: str, method: str, folder: Path) -> Any:
+def spec_of(slug: str, method: str, seed: int, folder: Path) -> Any:
     """What is to be done, for our trainer; the Trainer reads its rows and settings from it too."""
     from worker.nlp import TASKS
     from worker.spec import RunSpec
 
     contest, data, frame = CONTESTS[slug], folder / "rows.parquet", sample(slug)
     frame.write_parquet(data)
-    given = {"seed": SEED, "batch_tokens": ROWS_ALONE, **contest.settings}
+    given = {"seed": seed, "batch_tokens": ROWS_ALONE, **contest.settings}
     if "tried_rows" in {setting.name for setting in TASKS[slug].settings}:
         given["tried_rows"] = 0  # answers are asked of the finished folders
     return RunSpec(
@@ -136,15 +140,15 @@ def spec_of(slug: str, method: str, folder: Path) -> Any:
     )
 
 
-def tuned(slug: str, method: str, folder: Path) -> dict[str, Any]:
+def tuned(slug: str, method: str, seed: int, folder: Path) -> dict[str, Any]:
     """One run of ours by the trainer process."""
-    (folder / "spec.json").write_text(spec_of(slug, method, folder).to_json())
+    (folder / "spec.json").write_text(spec_of(slug, method, seed, folder).to_json())
     return finished(slug, folder, clocked([sys.executable, "-m", "worker.trainer", str(folder / "spec.json")]))
 
 
-def reference(slug: str, folder: Path) -> dict[str, Any]:
+def reference(slug: str, seed: int, folder: Path) -> dict[str, Any]:
     """The same by the Trainer."""
-    (folder / "spec.json").write_text(spec_of(slug, "full", folder).to_json())
+    (folder / "spec.json").write_text(spec_of(slug, "full", seed, folder).to_json())
     return finished(slug, folder, clocked([sys.executable, "-m", "benchmarks.quality", str(folder / "spec.json")]))
 
 
@@ -181,7 +185,7 @@ def trainer(file: Path) -> None:
     spec = RunSpec.from_json(file.read_text())
     task, frame = TASKS[spec.task], pl.read_parquet(spec.data)
     settings = chosen(task, spec.settings)
-    transformers.set_seed(SEED)
+    transformers.set_seed(settings["seed"])
     train, held_out = (frame.filter(_split=part).drop("_split", "_row") for part in ("train", "test"))
     model, tokenizer, examples = encoded(task, spec.base, train, spec.labels, settings)
     kind = "Seq2Seq" if model.config.is_encoder_decoder else ""
@@ -196,7 +200,7 @@ def trainer(file: Path) -> None:
         weight_decay=settings["weight_decay"],
         max_grad_norm=settings["clip"],
         prediction_loss_only=True,
-        seed=SEED,
+        seed=settings["seed"],
     )
     learner_class, collator = opponent(examples[0], f"{kind}Trainer", model, tokenizer)
     learner = learner_class(model=model, args=options, train_dataset=list(map(plain, examples)), data_collator=collator)
@@ -250,12 +254,12 @@ def opponent(example: dict[str, Any], kind: str, model: Any, tokenizer: Any) -> 
     return getattr(transformers, kind), transformers.DataCollatorWithPadding(tokenizer)
 
 
-def kept(slug: str, side: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+def kept(slug: str, side: str, seed: int, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     contest = CONTESTS[slug]
-    recipe = repr(sorted(asdict(replace(contest, rows=len)).items())) + os.environ.get("TUNEBENCH_BENCH_FULL", "")
-    path = KEPT / f"{slug}-{side}-{SEED}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}.json"
+    recipe = repr(sorted((name, value) for name, value in asdict(replace(contest, rows=len)).items() if name != "seeds")) + os.environ.get("TUNEBENCH_BENCH_FULL", "")
+    path = KEPT / f"{slug}-{side}-{seed}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}.json"
     if not path.is_file():
-        print(f"  {slug}, {side} ...", flush=True)
+        print(f"  {slug}, {side}, seed {seed} ...", flush=True)
         with tempfile.TemporaryDirectory(prefix="tb-quality-") as scratch:
             found = make(Path(scratch))
         KEPT.mkdir(parents=True, exist_ok=True)
@@ -274,15 +278,19 @@ def macro_f1(true: Any, predicted: Any) -> float:
     return 100 * float(np.mean(scores))
 
 
-def interval(true: list[str], one: list[str], other: list[str], draws: int = 10_000) -> str:
-    """The 95 % interval of macro-F1 of `one` minus that of `other`, in points."""
+def interval(true: list[str], ones: list[list[str]], others: list[list[str]], draws: int = 10_000) -> str:
+    """The 95 % interval of the mean macro-F1 of `ones` minus that of `others`, in points."""
     import numpy as np
 
     number = {label: at for at, label in enumerate(sorted(set(true)))}
-    a, b, c = (np.array([number[label] for label in each]) for each in (true, one, other))
-    random = np.random.default_rng(SEED)
-    drawn = (random.integers(0, len(a), len(a)) for _ in range(draws))
-    low, high = np.percentile([macro_f1(a[i], b[i]) - macro_f1(a[i], c[i]) for i in drawn], [2.5, 97.5])
+    right, *each = (np.array([number[label] for label in labels]) for labels in (true, *ones, *others))
+    random = np.random.default_rng(13)
+    found = []
+    for _draw in range(draws):
+        rows = random.integers(0, len(right), len(right))
+        scores = [macro_f1(right[rows], labels[rows]) for labels in each]
+        found.append(np.mean(scores[: len(ones)]) - np.mean(scores[len(ones) :]))
+    low, high = np.percentile(found, [2.5, 97.5])
     return f" [{low:+.1f}, {high:+.1f}]"
 
 
@@ -291,34 +299,41 @@ def contest(slug: str) -> list[dict[str, Any]]:
     from worker.nlp import TASKS
 
     task, base, frame = TASKS[slug], CONTESTS[slug].base(), sample(slug)
-    ours = {method: kept(slug, method, lambda folder, m=method: tuned(slug, m, folder)) for method in CONTESTS[slug].methods}
-    theirs = kept(slug, "Trainer", lambda folder: reference(slug, folder))
+    seeds = SEEDS or CONTESTS[slug].seeds
+    theirs = [kept(slug, "Trainer", seed, partial(reference, slug, seed)) for seed in seeds]
+    ours = {m: [kept(slug, m, seed, partial(tuned, slug, m, seed)) for seed in seeds] for m in CONTESTS[slug].methods}
     train, held_out = (frame.filter(_split=part) for part in ("train", "test"))
     free = task.baselines(train, held_out)
     if CONTESTS[slug].starter:
-        free["the base untuned"] = kept(slug, "untuned", lambda _folder: judged(slug, base))["scores"]
-    true = held_out["label"].to_list() if theirs["predicted"] else []
+        free["the base untuned"] = kept(slug, "untuned", 0, lambda _folder: judged(slug, base))["scores"]
+    true = held_out["label"].to_list() if theirs[0]["predicted"] else []
     found = []
 
-    def beside(name: str, mine: dict[str, Any], other: dict[str, Any], metric: Any, chance: str = "") -> None:
-        a, b = mine["scores"][metric.name], other["scores"][metric.name]
+    def beside(name: str, mine: list[float], other: list[float], metric: Any, chance: str = "") -> None:
         scale = 100 if metric.unit == "share" else 1
+        a, b = fmean(mine) * scale, fmean(other) * scale
         top, bottom = (b, a) if metric.less_is_better else (a, b)
         ratio = 1.0 if top == bottom else top / bottom if bottom else 0.0
-        what = f"{task.title}: {name}, {(a - b) * scale:+.1f}{chance}"
-        found.append({"name": what, "ours": a * scale, "theirs": b * scale, "unit": metric.title, "ratio": ratio})
+        what = f"{task.title}: {name}, {a - b:+.1f}{chance}"
+        found.append({"name": what, "ours": a, "theirs": b, "unit": metric.title, "ratio": ratio})
 
-    for method, mine in ours.items():
+    for method, runs in ours.items():
         for metric in task.metrics:
-            if metric.name in mine["scores"] and metric.name in theirs["scores"]:
-                primary = metric.name == task.primary_metric
-                chance = interval(true, mine["predicted"], theirs["predicted"]) if true and primary else ""
-                beside(f"{method} - Trainer", mine, theirs, metric, chance)
+            if any(metric.name not in each["scores"] for each in (*runs, *theirs)):
+                continue
+            mine, other = ([each["scores"][metric.name] for each in side] for side in (runs, theirs))
+            chance = ""
+            if true and metric.name == task.primary_metric:
+                chance = interval(true, *([each["predicted"] for each in side] for side in (runs, theirs)))
+                apart = ", ".join(f"{100 * (a - b):+.1f}" for a, b in zip(mine, other, strict=True))
+                chance += f" (by seed {apart})" if len(seeds) > 1 else ""
+            beside(f"{method} - Trainer", mine, other, metric, chance)
+        best = task.primary_metric
         for name, scores in free.items():
-            if task.primary_metric in scores:
-                beside(f"{method} - {name}", mine, {"scores": scores}, task.metric(task.primary_metric))
+            if best in scores:
+                beside(f"{method} - {name}", [each["scores"][best] for each in runs], [scores[best]], task.metric(best))
         what = f"{task.title}: complete run, {method} against Trainer, {len(train):,} rows"
-        mine_s, other_s = mine["cpu_s"], theirs["cpu_s"]
+        mine_s, other_s = (fmean(each["cpu_s"] for each in side) for side in (runs, theirs))
         found.append({"name": what, "ours": mine_s, "theirs": other_s, "unit": "CPU s", "ratio": other_s / mine_s})
     return found
 
