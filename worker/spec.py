@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # no tab, no line break; half characters too
 
 
 def gettext_noop(text: str) -> str:
@@ -86,24 +89,21 @@ class Setting:
         if self.kind == "bool":
             return value if isinstance(value, bool) else str(value).lower() in {"1", "true", "on", "yes"}
         if self.kind == "text":
-            if (
-                not isinstance(value, str)
-                or (self.most is not None and len(value) > self.most)
-                or not value.replace("\n", "").replace("\t", "").isprintable()
-            ):
-                raise SpecError(self.name, f"{self.label} must be a text of at most {self.most:g} characters.")
+            if not isinstance(value, str) or (self.most is not None and len(value) > self.most) or CONTROL.search(value):
+                raise SpecError(self.name, f"{self.label} must be a text of at most {self.most:g} characters, none a control character.")
             return value
         if self.kind == "choice":
             if value not in [c for c, _ in self.choices]:
                 raise SpecError(self.name, f"{self.label} must be one of {', '.join(c for c, _ in self.choices)}.")
             return value
         try:
-            number = int(str(value)) if self.kind == "int" else float(value)
-        except (TypeError, ValueError):
+            number = int(str(value)) if self.kind == "int" else float(str(value))
+        except ValueError:
             whole = "a whole number" if self.kind == "int" else "a number"
             raise SpecError(self.name, f"{self.label} must be {whole}.") from None
         if number != number or (self.least is not None and number < self.least) or (self.most is not None and number > self.most):
-            raise SpecError(self.name, f"{self.label} must lie between {self.least:g} and {self.most:g}.")
+            least, most = (f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in (self.least, self.most))
+            raise SpecError(self.name, f"{self.label} must lie between {least} and {most}.")
         return number
 
 

@@ -22,6 +22,18 @@ def test_settings_out_of_range_name_their_field():
     assert caught.value.field == "epochs"
 
 
+@pytest.mark.parametrize("value", [10**400, "1" * 5000, True, float("nan"), "inf", None, [1]])
+def test_a_number_that_is_none_or_far_beyond_is_refused_in_words(value):
+    for name in ("temperature", "max_tokens"):
+        with pytest.raises(SpecError, match=r"must (be a|lie between)"):
+            TASKS["generation"].read_parameters({name: value})
+    with pytest.raises(SpecError, match="2,147,483,647"):
+        TASKS["generation"].read_parameters({"seed": 2**31})
+    with pytest.raises(SpecError, match="control character"):
+        TASKS["generation"].read_parameters({"stop": "\x00"})
+    assert TASKS["generation"].read_parameters({"stop": "\u3000👩‍🚀"})["stop"] == "\u3000👩‍🚀"
+
+
 def test_a_method_only_knows_its_own_settings():
     assert "lora_rank" in read_settings(TASK.settings, {}, "lora")
     assert "lora_rank" not in read_settings(TASK.settings, {}, "full")
@@ -139,6 +151,16 @@ def test_a_batch_of_answers_equals_answers_one_by_one(tmp_path, family):
         assert alone["label"] == answer["label"] and alone["cut"] == answer["cut"] == text.startswith("bad")
         assert alone["scores"] == pytest.approx(answer["scores"], abs=1e-5)
         assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_text_alone_is_answered_the_same_beside_a_pair(tmp_path):
+    base = toys.base_model(tmp_path)
+    settings = read_settings(TASK.settings, {}, "full")
+    model, tokenizer = TASK.load(str(base), ("no", "yes"), settings, "full", {})
+    alone, pair, other = {"text": "good film"}, {"text": "bad", "pair": "very"}, {"text": "soup"}
+    apart = [TASK.answer(model.eval(), tokenizer, ("no", "yes"), [row], {})[0]["scores"] for row in (alone, pair, other)]
+    mixed = TASK.answer(model, tokenizer, ("no", "yes"), [alone, pair, other], {})
+    assert [answer["scores"] for answer in mixed] == [pytest.approx(scores, abs=1e-6) for scores in apart]
 
 
 def test_an_empty_text_gets_an_answer_too(tmp_path):

@@ -92,9 +92,7 @@ def test_an_answer_is_forced_into_its_language_both_ways(many, monkeypatch, tmp_
 
     def watched(**given):
         out = generate(**given)
-        begun.append(
-            (tokenizer.convert_ids_to_tokens(given["input_ids"][0].tolist()), tokenizer.convert_ids_to_tokens(int(out.sequences[0, 1])))
-        )
+        begun.append((tokenizer.convert_ids_to_tokens(given["input_ids"][0].tolist()), tokenizer.convert_ids_to_tokens(int(out[0, 1]))))
         return out
 
     monkeypatch.setattr(model, "generate", watched)

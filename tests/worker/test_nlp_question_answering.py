@@ -79,6 +79,13 @@ def test_answers_are_exact_spans_with_scores_that_add_up(opened):
     assert careful["no_answer"] and careful["answer"] == "" and careful["start"] == careful["end"] == 0
 
 
+def test_a_question_that_is_too_long_is_cut_and_says_so(opened):
+    model, tokenizer = opened
+    asked = [{"question": question, "context": "good film. it was a soup."} for question in ("was it " * 40, "was it")]
+    long, short = TASK.answer(model, tokenizer, (), asked, TASK.read_parameters({}))
+    assert (long["cut"], short["cut"]) == (True, False)
+
+
 def test_no_answer_is_longer_than_asked_for_and_none_begins_behind_its_end():
     logits = torch.zeros(10, 2)
     logits[8, 0], logits[2, 1], logits[9, 1], logits[1, 0] = 9, 9, 5, 4
@@ -109,6 +116,7 @@ def test_a_model_that_learnt_no_empty_answers_never_gives_one(opened):
         ("", ["mill"], 0, 0),
         ("北京市", ["北京"], 0, 0.8),
         ("北京。", ["北京"], 1, 1),
+        ("1998年iPhone", ["1998年"], 0, 0.8),
     ],
 )
 def test_exact_match_and_f1_count_as_squad_does_and_by_character_in_chinese(said, right, match, f1):

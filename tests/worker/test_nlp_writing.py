@@ -66,6 +66,74 @@ def test_a_chat_template_of_the_model_is_used(decoder):
         tokenizer.chat_template = None
 
 
+WE = ("we", "good", "[SEP]")
+THOUGHTFUL = (
+    "{% for m in messages %}{% if m.role == 'user' %}we {{ m.content }} [SEP] {% else %}they {% if loop.last %}very very {% endif %}"
+    "{{ m.content }} [SEP] {% endif %}{% endfor %}{% if add_generation_prompt %}they {% endif %}"
+)
+
+
+def test_a_template_that_shows_the_thoughts_of_the_last_answer_alone_gives_each_answer_its_own_row(decoder):
+    """Qwen3's does: what was said before is laid otherwise once more is said."""
+    _model, tokenizer, _settings = decoder
+    said = [("user", "good"), ("assistant", "bad film"), ("user", "soup"), ("assistant", "awful")]
+    tokenizer.chat_template = THOUGHTFUL
+    try:
+        one, two = encoded(decoder, [{"text": json.dumps([{"role": role, "content": text} for role, text in said])}])
+    finally:
+        tokenizer.chat_template = None
+    assert tokenizer.decode(one["input_ids"]).split() == [*WE, "they", "very", "very", "bad", "film", "[SEP]"]
+    assert tokenizer.decode(two["input_ids"]).split() == [
+        *WE,
+        "they",
+        "bad",
+        "film",
+        "[SEP]",
+        "we",
+        "soup",
+        "[SEP]",
+        "they",
+        "very",
+        "very",
+        "awful",
+        "[SEP]",
+    ]
+    assert learnt_words(decoder, one).split() == ["very", "very", "bad", "film", "[SEP]"]
+    assert learnt_words(decoder, two).split() == ["very", "very", "awful", "[SEP]"]
+
+
+def test_an_answer_that_is_cut_does_not_learn_that_it_ends_there(decoder):
+    model, tokenizer, settings = decoder
+    rows = [{"prompt": "was it good", "completion": "very " * 50}, {"prompt": "film", "completion": "bad soup"}]
+    long, short = GENERATION.encode(pl.DataFrame(rows), model, tokenizer, (), {**settings, "target_window": 10})
+    assert learnt_words(decoder, long) == " ".join(["very"] * 10) and learnt_words(decoder, short) == "bad soup [SEP]"
+    assert (long["cut"], short["cut"]) == (True, False)
+
+
+def test_a_decoder_that_translates_reads_the_question_however_long_the_text_and_its_translation_are(decoder):
+    model, tokenizer, _settings = decoder
+    settings = read_settings(TRANSLATION.settings, {"window": 32}, "full")
+    facts, model.config.tunebench = model.config.tunebench, {"source_lang": "en", "target_lang": "zh", "both_ways": False, "told": False}
+    try:
+        (example,) = TRANSLATION.encode(
+            pl.DataFrame({"source": ["good film " + "was bad " * 40], "target": ["very " * 90]}), model, tokenizer, (), settings
+        )
+        ids, cut = asked_of_a_decoder(model, tokenizer, "good film " + "was bad " * 40)
+    finally:
+        model.config.tunebench = facts
+    read = tokenizer.decode([token for token, label in zip(example["input_ids"], example["labels"], strict=True) if label == -100])
+    opening = tokenizer.decode(language.prompt_ids(tokenizer, "Translate into Chinese:\ngood film was bad", 99)[0])
+    assert read.startswith(opening) and len(example["input_ids"]) == 32 and example["weight"] == 16 and example["cut"]
+    assert tokenizer.decode(ids).startswith(opening) and len(ids) <= 32 and cut
+
+
+def asked_of_a_decoder(model, tokenizer, text):
+    from worker.nlp.translation import _asked
+
+    (ids,), (cut,) = _asked(model, tokenizer, [text], model.config.tunebench, False, 1024)
+    return ids, cut
+
+
 def test_a_long_text_becomes_windows_and_only_the_last_learns_that_it_ends(decoder):
     examples = encoded(decoder, [{"text": "good film was bad and the soup again " * 12}, {"text": "very good"}])
     *whole, last, short = examples
@@ -145,11 +213,65 @@ def test_a_text_is_translated_sentence_by_sentence_and_versions_are_kept(tmp_pat
     assert [v["score"] for v in one["n_best"]] == sorted((v["score"] for v in one["n_best"]), reverse=True) and one["n_best"][0][
         "score"
     ] <= 1
-    assert len(two["n_best"]) == 1 and (one["source_lang"], one["target_lang"]) == ("en", "zh")
+    assert len(two["n_best"]) == 3 and (one["source_lang"], one["target_lang"]) == ("en", "zh")
     back = TRANSLATION.answer(model, tokenizer, (), [{"source": "good film"}], {**parameters, "direction": "back"})[0]
     assert (back["source_lang"], back["target_lang"]) == ("zh", "en")
     cut = TRANSLATION.answer(model, tokenizer, (), [{"source": "bad " * 300}], parameters)[0]
     assert cut["cut"]
+
+
+def test_paragraphs_stay_paragraphs_and_a_version_is_as_sure_as_its_tokens(tmp_path):
+    settings = read_settings(TRANSLATION.settings, {}, "full")
+    model, tokenizer = TRANSLATION.load(str(toys.base_model(tmp_path, "marian")), (), settings, "full", {})
+    model.eval().config.tunebench = {"source_lang": "zh", "target_lang": "en", "both_ways": False, "told": False}
+    parameters = TRANSLATION.read_parameters({"beams": 2, "n_best": 2, "max_tokens": 6})
+    (answer,) = TRANSLATION.answer(model, tokenizer, (), [{"source": "Good film.\n\nIt was bad. Very bad."}], parameters)
+    alone = TRANSLATION.answer(model, tokenizer, (), [{"source": each} for each in ("Good film.", "It was bad.", "Very bad.")], parameters)
+    for rank in (0, 1):
+        one, two, three = (each["n_best"][rank]["text"] for each in alone)
+        assert answer["n_best"][rank]["text"] == f"{one}\n\n{two} {three}"
+
+
+@pytest.mark.parametrize("family", ["marian", "llama", "gpt2"])
+def test_a_version_is_as_sure_as_its_tokens_are_likely_whatever_it_is_padded_with(tmp_path, family):
+    model, tokenizer = TRANSLATION.open_base(str(toys.base_model(tmp_path, family)))
+    rows, pairs = [[5, 6, 7, 3], [5, 3]], language.is_pairs(model)
+    x = language._left_padded(rows, tokenizer, model.device, on_left=not pairs)
+    start = 1 if pairs else 4
+    with torch.no_grad():
+        out = model.generate(**x, max_new_tokens=7, max_length=None, return_dict_in_generate=True, output_scores=True, do_sample=False)
+        likely = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
+    real = out.sequences[:, start:] != tokenizer.pad_token_id
+    wanted = ((likely.nan_to_num(neginf=0) * real).sum(1) / real.sum(1)).exp()
+    assert language._sureness(model, x, out.sequences, start, tokenizer.pad_token_id) == pytest.approx(wanted.tolist(), abs=2e-4)
+
+
+def test_what_a_decoder_reads_it_may_say_once_more_and_what_it_said_it_may_not(decoder):
+    model, tokenizer, _settings = decoder
+    tokens = torch.tensor([[7, 8, 9, 7, 8, 5, 7]])  # 7 8 9 were read; then 7 8 5 7 was written
+    banned = language._unrepeated(2, 3)(tokens, torch.zeros(1, 40))[0]
+    assert [token for token in range(40) if banned[token] == -torch.inf] == [8]
+    assert (language._unrepeated(2, 4)(tokens, torch.zeros(1, 40)) == 0).all()
+    (text,) = language.written(model, tokenizer, [[3, 5, 6]], most=12, parameters={"no_repeat_ngram": 1})[0]
+    assert len({*text.text.split()}) == len(text.text.split())
+
+
+def test_an_answer_that_is_written_in_one_go_can_be_ended_between_two_words(decoder):
+    model, tokenizer, _settings = decoder
+    words = []
+
+    def enough():
+        words.append(1)
+        if len(words) == 3:
+            raise TimeoutError
+
+    before = language.pause.set(enough)
+    try:
+        with pytest.raises(TimeoutError):
+            language.written(model, tokenizer, [[3, 5, 6]], most=24)
+    finally:
+        language.pause.reset(before)
+    assert len(words) == 3
 
 
 def test_both_directions_double_what_is_learnt_but_not_what_is_measured(tmp_path):
@@ -237,6 +359,8 @@ def test_a_long_document_is_read_in_windows_of_whole_sentences(tmp_path):
     [
         ("Dr. Smith left. He slept!", ["Dr. Smith left.", "He slept!"]),
         ("今天很好。明天呢？后天", ["今天很好。", "明天呢？", "后天"]),
+        ("太好了！！！我很喜欢。真的吗？！", ["太好了！！！", "我很喜欢。", "真的吗？！"]),
+        ('他说："很好。"她走了。"再见。"', ['他说："很好。"', "她走了。", '"再见。"']),
         ("one line\nanother line", ["one line", "another line"]),
         ('It cost 3.5 euros. "Really?" she said.', ["It cost 3.5 euros.", '"Really?" she said.']),
         ("", []),
@@ -272,13 +396,14 @@ def test_an_answer_never_runs_past_the_table_of_positions(tmp_path):
 
 
 def test_a_conversation_is_asked_in_the_form_that_was_learnt(decoder):
-    from worker.nlp.generation import _laid
+    from worker.nlp.generation import _asking
+    from worker.nlp.generation import _laid as laid
 
     messages = [
         {"role": role, "content": text} for role, text in (("user", "good"), ("assistant", "bad"), ("user", "soup"), ("assistant", "film"))
     ]
-    learnt, _labels = _laid(decoder[1], messages)
-    asked, _labels = _laid(decoder[1], messages[:-1], True)
+    ((learnt, _labels),) = laid(decoder[1], messages)
+    asked = _asking(decoder[1], messages[:-1])
     assert learnt[: len(asked)] == asked and decoder[1].decode(learnt[len(asked) :]) == "film [SEP]"
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.worker.tiny import LABELS, tiny_base, tiny_classifier
-from worker.nlp import TASKS
+from worker.nlp import TASKS, language
 from worker.serving.desk import Desk
 from worker.serving.pool import Pool
 from worker.serving.questions import GROUP, Key
@@ -232,6 +232,68 @@ def test_who_were_answered_together_are_waited_for_a_moment(desk, models, calls,
     desk.close()
     work.join(30)
     assert calls == [4, 4]
+
+
+def test_one_who_leaves_while_others_are_waited_for_ends_nothing(desk, models, monkeypatch):
+    monkeypatch.setattr("worker.serving.desk.GATHER_S", 0.5)
+    answered = threading.Semaphore(0)
+    desk.say = lambda message: answered.release() if message["type"] == "answer" else None
+    for name in "ab":
+        desk.hear(question(models["one"], name))
+    work = threading.Thread(target=desk.work)
+    work.start()
+    for _name in "ab":
+        assert answered.acquire(timeout=30)
+    desk.hear(question(models["one"], "c"))
+    time.sleep(0.1)
+    desk.hear({"cancel": "c"})
+    time.sleep(0.8)
+    desk.hear(question(models["one"], "d"))
+    assert answered.acquire(timeout=10) and work.is_alive()
+    desk.close()
+    work.join(10)
+    assert not work.is_alive()
+
+
+def slow(words):
+    """An answer that is written in one go, word by word."""
+
+    def answer(model, tokenizer, labels, inputs, parameters):
+        for _word in range(200):
+            words.append(1)
+            time.sleep(0.01)
+            language.pause.get()()
+        return [{"text": "done"}] * len(inputs)
+
+    return answer
+
+
+def test_an_answer_that_is_written_for_too_long_is_ended_and_costs_nobody_else_anything(desk, said, models, monkeypatch):
+    monkeypatch.setattr("worker.serving.desk.WRITTEN_S", 0.1)
+    monkeypatch.setattr(TASKS["summarization"], "open", TASKS["classification"].open)
+    monkeypatch.setattr(TASKS["summarization"], "answer", slow(words := []))
+    serve(desk, question(models["one"], "short"), question(models["one"], "long", task="summarization", inputs={"document": "it"}))
+    assert outcomes(said)["short"]["type"] == "answer"
+    assert "fewer beams" in outcomes(said)["long"]["reason"] and len(words) < 100
+
+
+def test_an_answer_that_nobody_waits_for_is_not_written_to_its_end(desk, said, models, monkeypatch):
+    monkeypatch.setattr(TASKS["summarization"], "open", TASKS["classification"].open)
+    monkeypatch.setattr(TASKS["summarization"], "answer", slow(words := []))
+    work = threading.Thread(target=serve, args=[desk, question(models["one"], "1", task="summarization", inputs={"document": "it"})])
+    work.start()
+    while len(words) < 3:
+        time.sleep(0.01)
+    desk.hear({"cancel": "1"})
+    work.join(20)
+    assert len(words) < 100 and not any(message["type"] == "answer" for message in said)
+
+
+def test_the_character_nul_reaches_no_database(desk, said, models, monkeypatch):
+    answer = {"text": "a\0b", "tokens": [{"text": "\0", "top": [["\0", 0.5]]}]}
+    monkeypatch.setattr(TASKS["classification"], "answer", lambda *asked: [answer])
+    serve(desk, question(models["one"]))
+    assert outcomes(said)["1"]["answer"] == {"text": "a\ufffdb", "tokens": [{"text": "\ufffd", "top": [["\ufffd", 0.5]]}]}
 
 
 def test_one_who_asks_alone_does_not_wait_for_others(desk, models, calls, monkeypatch):

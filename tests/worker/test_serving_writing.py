@@ -135,6 +135,39 @@ def test_who_asks_for_the_whole_gets_it_and_the_relay_hears_that_it_goes_on(desk
     assert 2 <= len(messages(desk, "1", "alive")) <= 10 and not messages(desk, "1", "piece")
 
 
+def test_an_answer_without_a_character_to_show_yet_tells_that_it_goes_on(desk, written, monkeypatch):
+    monkeypatch.setattr("worker.serving.writing.ALIVE_S", 0.1)
+    desk.hear(written(prompt="hum", words=60, pause_ms=5))
+    until(lambda: messages(desk, "1", "answer"))
+    assert len(messages(desk, "1", "alive")) >= 2 and not messages(desk, "1", "piece")
+
+
+def answered(*questions):
+    """All that a desk says about `questions`, which come at once."""
+    said, pool = [], Pool(10**9)
+    pool.imports()
+    desk = Desk(pool, said.append)
+    for question in questions:
+        desk.hear(question)
+    desk.close()
+    desk.work()
+    return said
+
+
+def test_a_long_way_to_the_first_word_is_told_too(written, parrot, monkeypatch):
+    monkeypatch.setattr("worker.serving.desk.ALIVE_S", 0.05)
+    said = [message["type"] for message in answered(written(words=1, pause_ms=600)) if message["id"] == "1"]
+    assert said.count("alive") >= 2 and said[-1] == "answer"
+
+
+def test_a_base_that_two_are_asking_knows_for_each_what_it_must(written, parrot):
+    """Both begin in one round; what is known for the first one is read in its own first step."""
+    asked = [written(name, prompt="tell facts", words=2) | {"untuned": True, "facts": {"said": name}} for name in ("en", "fr")]
+    said = answered(*asked, written("none", prompt="tell facts", words=2) | {"untuned": True})
+    answers = {message["id"]: message["answer"]["text"] for message in said if message["type"] == "answer"}
+    assert answers == {"en": "tell en", "fr": "tell fr", "none": "tell None"}
+
+
 def test_a_list_is_written_a_few_at_a_time_and_answered_in_its_order(desk, written):
     rows = [{"prompt": f"number {n}"} for n in range(20)]
     desk.hear(written("list", words=4, pause_ms=5) | {"inputs": rows})
@@ -155,7 +188,7 @@ def test_an_answer_that_breaks_off_costs_its_neighbours_nothing(desk, written, f
 
 def test_parameters_beyond_their_bounds_are_refused_here_too(desk, written):
     desk.hear(written(words=10**9))
-    assert "between 1 and 100000" in messages(desk, "1", "failed")[0]["reason"]
+    assert "between 1 and 100,000" in messages(desk, "1", "failed")[0]["reason"]
 
 
 def test_a_model_that_is_answering_keeps_its_place(desk, written, tmp_path):

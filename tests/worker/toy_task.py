@@ -27,18 +27,23 @@ class Parrot(Task):
     def answer(self, model, tokenizer, labels, inputs, parameters):
         return [self.whole(row, parameters) for row in inputs]
 
+    def open_base(self, folder):
+        return self.open(folder)[:2]
+
     def whole(self, row, parameters):
         words = row["prompt"].split()
         return {"text": " ".join(words[n % len(words)] for n in range(parameters["words"])), "finish": "end"}
 
     def stream(self, model, tokenizer, labels, inputs, parameters):
+        inputs = {**inputs, "prompt": inputs["prompt"].replace("facts", str((getattr(model.config, "tunebench", None) or {}).get("said")))}
         for number, word in enumerate(self.whole(inputs, parameters)["text"].split()):
             time.sleep(parameters["pause_ms"] / 1000)
             if word == "stumble":
                 raise ValueError("a word that cannot be said")
             if word == "freeze":
                 time.sleep(600)
-            yield {"text": f" {word}" if number else word, "tokens": [{"text": word, "p": 1.0}]}
+            heard = "" if word == "hum" else word
+            yield {"text": f" {heard}" if number and heard else heard, "tokens": [{"text": word, "p": 1.0}]}
         return self.whole(inputs, parameters)
 
 

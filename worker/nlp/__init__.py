@@ -76,7 +76,8 @@ class Task:
         self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
     ) -> list[Example]:
         """A polars frame as examples in the frame's order: `input_ids`, perhaps `token_type_ids`, and what `criterion` and
-        `score` need. `row` says which row of the frame an example belongs to where a row makes several.
+        `score` need. `row` says which row of the frame an example belongs to where a row makes several, `cut` that a part
+        of it did not fit.
 
         Encoder-decoders and decoders: `labels` (token numbers; -100 where a decoder's input is not to be learnt) and
         `weight` (how many of them count). `learning` is False for held-out rows, of which nothing may be left out.

@@ -190,11 +190,11 @@ class Classification(Task):
             raise Trouble("unknown_label", _("The rows have labels that the run does not know."), _("Import the dataset again."))
         firsts = rows["text"].to_list()
         seconds = rows["pair"].to_list() if "pair" in rows.columns else None
-        found = texts.features(tokenizer, firsts, seconds, tokenizer.model_max_length)
+        found, cut = texts.within_window(tokenizer, firsts, seconds)
         inputs = (
             [{"text": t} for t in firsts] if seconds is None else [{"text": t, "pair": p} for t, p in zip(firsts, seconds, strict=True)]
         )
-        return [{**f, "label": number[n], "inputs": i} for f, n, i in zip(found, names, inputs, strict=True)]
+        return [{**f, "label": number[n], "inputs": i, "cut": c} for f, n, i, c in zip(found, names, inputs, cut, strict=True)]
 
     def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
         import torch
@@ -239,6 +239,13 @@ class Classification(Task):
         import torch
 
         pairs = [i.get("pair", "") for i in inputs]
+        if any(pairs) and not all(pairs):  # a text alone is laid otherwise than a text with an empty second one
+            there = [bool(pair) for pair in pairs]
+            kinds = {
+                kind: iter(self.answer(model, tokenizer, labels, [i for i, t in zip(inputs, there, strict=True) if t is kind], parameters))
+                for kind in (True, False)
+            }
+            return [next(kinds[kind]) for kind in there]
         rows, cut = texts.within_window(tokenizer, [i["text"] for i in inputs], pairs if any(pairs) else None)
         answers: list[dict[str, Any]] = [{} for _row in inputs]
         for group in texts.groups_of(rows, model):

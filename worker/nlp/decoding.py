@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Generator
@@ -73,11 +74,12 @@ def decode(
     random = torch.Generator(model.device).manual_seed(int(parameters["seed"]))
     row = torch.tensor([ids], device=model.device)
     past, feed = None, row
+    fewer = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
     unfolding, tokens, text, told = _Unfolding(tokenizer), list[dict[str, Any]](), "", 0
     finish, first_ms = "length", 0.0
     for _number in range(most_tokens):
         with torch.inference_mode():
-            out = model(input_ids=feed, past_key_values=past, use_cache=True)
+            out = model(input_ids=feed, past_key_values=past, use_cache=True, **fewer)
             past, logits = out.past_key_values, out.logits[:, -1].float()
             chances = logits.softmax(-1)[0]
             shaped = chain(row, logits)

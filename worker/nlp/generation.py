@@ -6,7 +6,7 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from worker.nlp import Example, families, language, overlap
+from worker.nlp import Example, families, language, overlap, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.decoding import decode
 from worker.nlp.language import Written
@@ -156,9 +156,10 @@ class Generation(Written):
         for row in rows.iter_rows(named=True):
             prompt, completion, text = (str(row.get(name) or "") for name in ("prompt", "completion", "text"))
             if prompt.strip() and completion.strip():
-                examples.append(language.prompted(tokenizer, prompt, completion, settings["target_window"]))
+                asked, _is_cut = language.prompt_ids(tokenizer, prompt, texts.UNLIMITED)
+                examples.append(language.prompted(tokenizer, asked, completion, settings["target_window"]))
             elif (messages := messages_of(text)) is not None:
-                examples.append(_chat(tokenizer, messages))
+                examples += _chat(tokenizer, messages)
             else:
                 examples += _continued(tokenizer, completion if completion.strip() else text)
         return [example for example in examples if example["weight"] > 0]
@@ -176,7 +177,7 @@ class Generation(Written):
         most = min(target_window, tokenizer.model_max_length // 2) if instruct else min(target_window, SHOWN_TOKENS)
         room = tokenizer.model_max_length - most
         prompts = [
-            (_laid(tokenizer, messages, True)[0] if messages else _prompt_row(model, tokenizer, prompt, most)[0])[-room:]
+            (_asking(tokenizer, messages) if messages else _prompt_row(model, tokenizer, prompt, most)[0])[-room:]
             for prompt, _reference, messages in table
         ]
         said: list[str] = []
@@ -254,16 +255,32 @@ def _told(messages: Sequence[dict[str, str]]) -> str:
     return "\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in messages)
 
 
-def _laid(tokenizer: Any, messages: Sequence[dict[str, str]], asks: bool = False) -> tuple[list[int], list[int]]:
+def _laid(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[tuple[list[int], list[int]]]:
     """(token row, labels) of a conversation, in the model's own form where it has one: what the assistant says is learnt,
-    everything else is read. `asks`: the assistant's next message is about to begin."""
+    everything else is read. Several, where the model's form lays what was said before otherwise once more is said."""
     if getattr(tokenizer, "chat_template", None):
         from jinja2 import TemplateError
 
         try:
-            return _templated(tokenizer, messages, asks)
+            return _templated(tokenizer, messages)
         except TemplateError:  # a form that knows no such role: the plain one does
             pass
+    return [_plain(tokenizer, messages)]
+
+
+def _asking(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[int]:
+    """The token row of a conversation in which the assistant's next message is about to begin."""
+    if getattr(tokenizer, "chat_template", None):
+        from jinja2 import TemplateError
+
+        try:
+            return _rendered(tokenizer, messages, True)
+        except TemplateError:
+            pass
+    return _plain(tokenizer, messages)[0]
+
+
+def _plain(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[list[int], list[int]]:
     ids = language.opening(tokenizer)
     labels = [language.LEFT_OUT] * len(ids)
     ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
@@ -277,25 +294,38 @@ def _laid(tokenizer: Any, messages: Sequence[dict[str, str]], asks: bool = False
     return ids, labels
 
 
-def _templated(tokenizer: Any, messages: Sequence[dict[str, str]], asks: bool) -> tuple[list[int], list[int]]:
-    def ids_of(some: Sequence[dict[str, str]], begins: bool) -> list[int]:
-        ids: list[int] = tokenizer.apply_chat_template(list(some), tokenize=True, return_dict=False, add_generation_prompt=begins)
-        return ids
+def _rendered(tokenizer: Any, messages: Sequence[dict[str, str]], asks: bool) -> list[int]:
+    ids: list[int] = tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False, add_generation_prompt=asks)
+    return ids
 
-    labels: list[int] = []
+
+def _templated(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[tuple[list[int], list[int]]]:
+    """Each answer as it stands when it has just been given. In one row if the whole conversation keeps it so; Qwen3 and others
+    show the thoughts of the last answer alone, and then each answer needs a row of its own."""
+    rows = []
     for at, message in enumerate(messages):
         if message["role"] == "assistant":
-            before, after = ids_of(messages[:at], True) if at else [], ids_of(messages[: at + 1], False)
-            labels += [language.LEFT_OUT] * (len(before) - len(labels)) + after[max(len(before), len(labels)) :]
-    ids = ids_of(messages, asks)
-    return ids, (labels + [language.LEFT_OUT] * len(ids))[: len(ids)]
+            ids = _rendered(tokenizer, messages[: at + 1], False)
+            asked = _rendered(tokenizer, messages[:at], True) if at else []
+            read = next((i for i, pair in enumerate(zip(asked, ids, strict=False)) if pair[0] != pair[1]), min(len(asked), len(ids)))
+            rows.append((ids, [language.LEFT_OUT] * read + ids[read:]))
+    whole = _rendered(tokenizer, messages, False)
+    if any(whole[: len(ids)] != ids for ids, _labels in rows):
+        return rows
+    learnt = [language.LEFT_OUT] * len(whole)
+    for _ids, labels in rows:
+        learnt[: len(labels)] = [new if new != language.LEFT_OUT else old for new, old in zip(labels, learnt, strict=False)]
+    return [(whole, learnt)]
 
 
-def _chat(tokenizer: Any, messages: list[dict[str, str]]) -> Example:
-    """A conversation as one row; of a long one the end is kept."""
-    ids, labels = (row[-tokenizer.model_max_length :] for row in _laid(tokenizer, messages))
-    labels = [language.LEFT_OUT, *labels[1:]]
-    return {"input_ids": ids, "labels": labels, "weight": sum(token != language.LEFT_OUT for token in labels)}
+def _chat(tokenizer: Any, messages: list[dict[str, str]]) -> list[Example]:
+    """A conversation as one row, or as one for each answer; of a long one the end is kept."""
+    examples, most = list[Example](), tokenizer.model_max_length
+    for ids, labels in _laid(tokenizer, messages):
+        learnt = [language.LEFT_OUT, *labels[-most:][1:]]
+        weight = sum(token != language.LEFT_OUT for token in learnt)
+        examples.append({"input_ids": ids[-most:], "labels": learnt, "weight": weight, "cut": len(ids) > most})
+    return examples
 
 
 def _continued(tokenizer: Any, text: str) -> list[Example]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from worker.spec import gettext_noop as _
 LEFT_OUT = -100  # a label that is not learnt
 SHOWN = 60  # held-out rows on the Evaluation tab
 AT_ONCE = 32  # rows in one batch of answers
+MOST_LOGITS = 2**25  # numbers that are held at a time while written answers are read once more
+
+pause: ContextVar[Callable[[], None]] = ContextVar("pause", default=lambda: None)  # called between two words; what it raises ends the work
 
 PERPLEXITY = Metric(
     "perplexity",
@@ -70,7 +74,7 @@ NO_REPEAT = Setting(
 
 @dataclass
 class Text:
-    """One written version: its text, the mean probability of its tokens, how many tokens it has."""
+    """One written version: its text, the mean probability of its tokens (0 where nobody asked for it), how many tokens it has."""
 
     text: str
     score: float
@@ -112,9 +116,26 @@ def room_of(model: Any) -> int:
 # --- examples -------------------------------------------------------------------------------------------------------------
 def paired(tokenizer: Any, sources: Sequence[str], targets: Sequence[str], target_window: int) -> list[Example]:
     """Examples for an encoder-decoder."""
-    ids = tokenizer(list(sources), truncation=True, max_length=tokenizer.model_max_length, return_attention_mask=False)["input_ids"]
-    labels = tokenizer(text_target=list(targets), truncation=True, max_length=target_window, return_attention_mask=False)["input_ids"]
-    return [{"input_ids": i or [tokenizer.pad_token_id], "labels": t, "weight": len(t)} for i, t in zip(ids, labels, strict=True) if t]
+    ids, cut = within(tokenizer, sources, tokenizer.model_max_length)
+    labels, cut_too = within(tokenizer, targets, target_window, is_target=True)
+    return [
+        {"input_ids": i, "labels": t, "weight": len(t), "cut": any(c)}
+        for i, t, *c in zip(ids, labels, cut, cut_too, strict=True)
+        if t != [tokenizer.pad_token_id]
+    ]
+
+
+def within(tokenizer: Any, texts: Sequence[str], most: int, is_target: bool = False) -> tuple[list[list[int]], list[bool]]:
+    """(token rows of at most `most` tokens, which texts were longer). A text without a token is one of padding."""
+
+    def rows(some: list[str], **options: Any) -> list[list[int]]:
+        given = {"text_target" if is_target else "text": some}
+        return [*tokenizer(**given, return_attention_mask=False, verbose=False, **options)["input_ids"]] if some else []
+
+    whole = rows(list(texts))
+    cut = [len(row) > most for row in whole]
+    shorter = iter(rows([text for text, is_cut in zip(texts, cut, strict=True) if is_cut], truncation=True, max_length=most))
+    return [(next(shorter) if is_cut else row) or [tokenizer.pad_token_id] for row, is_cut in zip(whole, cut, strict=True)], cut
 
 
 def prompt_ids(tokenizer: Any, prompt: str, most: int) -> tuple[list[int], bool]:
@@ -138,13 +159,27 @@ def opening(tokenizer: Any) -> list[int]:
     return [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
 
 
-def prompted(tokenizer: Any, prompt: str, completion: str, target_window: int) -> Example:
-    """An example for a decoder: the prompt is read, the completion is learnt, and that it ends."""
+def fitting(tokenizer: Any, text: str, answer_tokens: int, laid: Callable[[str], str]) -> tuple[list[int], bool]:
+    """(token row that asks a decoder `laid(text)`, whether the end of the text was cut), with room for an answer."""
+    most = tokenizer.model_max_length
+    around = len(prompt_ids(tokenizer, laid(""), texts.UNLIMITED)[0])
+    room = max(8, most - min(answer_tokens, most // 2) - around)
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    is_cut = len(found) > room
+    return prompt_ids(tokenizer, laid(text[: found[room - 1][1]] if is_cut else text), most)[0], is_cut
+
+
+def prompted(tokenizer: Any, asked: list[int], completion: str, target_window: int, is_cut: bool = False) -> Example:
+    """An example for a decoder: the token row `asked` is read, the completion is learnt, and that it ends, unless it was cut.
+
+    Of a long question the end is kept; an answer has half of the window at least.
+    """
     ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    answer = tokenizer(completion, add_special_tokens=False)["input_ids"][: target_window - len(ending)] + ending
-    answer = answer[: tokenizer.model_max_length - 1]
-    ids, _cut = prompt_ids(tokenizer, prompt, tokenizer.model_max_length - len(answer))
-    return masked(ids + answer, len(ids))
+    window = tokenizer.model_max_length
+    whole = tokenizer(completion, add_special_tokens=False, verbose=False)["input_ids"] + ending
+    answer = whole[: min(target_window, max(window // 2, window - len(asked)))]
+    read = asked[-(window - len(answer)) :]
+    return {**masked(read + answer, len(read)), "cut": is_cut or len(read) < len(asked) or len(answer) < len(whole)}
 
 
 def masked(ids: list[int], read: int) -> Example:
@@ -155,23 +190,24 @@ def masked(ids: list[int], read: int) -> Example:
 
 # --- answers --------------------------------------------------------------------------------------------------------------
 def written(
-    model: Any, tokenizer: Any, rows: Sequence[list[int]], *, most: int, forced: int | None = None, parameters: dict[str, Any] | None = None
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[list[int]],
+    *,
+    most: int,
+    forced: int | None = None,
+    parameters: dict[str, Any] | None = None,
+    is_scored: bool = False,
 ) -> list[list[Text]]:
     """Versions of an answer to each token row, best first, by beam search (or the likeliest token each time)."""
     import torch
 
     chosen = {"beams": 1, "n_best": 1, "length_penalty": 1.0, "no_repeat_ngram": 0, "min_tokens": 0, **(parameters or {})}
     beams, count = int(chosen["beams"]), min(int(chosen["n_best"]), int(chosen["beams"]))
-    most = max(1, min(most, room_of(model) - (1 if is_pairs(model) else max(map(len, rows), default=0))))
     options: dict[str, Any] = {
-        "max_new_tokens": most,
-        "min_new_tokens": min(int(chosen["min_tokens"]), most),
         "num_beams": beams,
         "num_return_sequences": count,
         "do_sample": False,
-        "no_repeat_ngram_size": int(chosen["no_repeat_ngram"]),
-        "return_dict_in_generate": True,
-        "output_scores": True,
         "max_length": None,
         **({"length_penalty": float(chosen["length_penalty"]), "early_stopping": True} if beams > 1 else {}),
         **({"forced_bos_token_id": forced} if forced is not None else {}),
@@ -179,18 +215,80 @@ def written(
     found: list[list[Text]] = [[] for _row in rows]
     for group in texts.alike([len(row) for row in rows], model, AT_ONCE):
         x = _left_padded([rows[i] for i in group], tokenizer, model.device, on_left=not is_pairs(model))
-        with torch.inference_mode():
-            out = model.generate(**x, **options)
-            chances = model.compute_transition_scores(
-                out.sequences, out.scores, getattr(out, "beam_indices", None), normalize_logits=beams == 1
-            )
         start = 1 if is_pairs(model) else x["input_ids"].shape[1]
-        for at, (ids, each) in enumerate(zip(out.sequences[:, start:].tolist(), chances.tolist(), strict=True)):
-            real = [(token, c) for token, c in zip(ids, each, strict=False) if token != tokenizer.pad_token_id and c > float("-inf")]
+        room = max(1, min(most, room_of(model) - start))
+        with torch.inference_mode():
+            sequences = model.generate(
+                **x,
+                **options,
+                max_new_tokens=room,
+                min_new_tokens=min(int(chosen["min_tokens"]), room),
+                logits_processor=_unrepeated(int(chosen["no_repeat_ngram"]), start),
+                stopping_criteria=_pauses(),
+            )
+        scores = _sureness(model, x, sequences, start, tokenizer.pad_token_id) if is_scored else [0.0] * len(sequences)
+        for at, (ids, score) in enumerate(zip(sequences[:, start:].tolist(), scores, strict=True)):
             text = tokenizer.decode(ids, skip_special_tokens=True).strip()
-            mean = sum(c for _token, c in real) / max(len(real), 1)
-            found[group[at // count]].append(Text(text, round(min(1.0, 2.718281828459045**mean), 4), len(real)))
+            found[group[at // count]].append(Text(text, score, sum(token != tokenizer.pad_token_id for token in ids)))
     return found
+
+
+def _unrepeated(size: int, start: int) -> Any:
+    """A run of so many tokens is not written twice; those of the question, before `start`, may be written once more."""
+    from transformers import LogitsProcessor, LogitsProcessorList, NoRepeatNGramLogitsProcessor
+
+    class Unrepeated(LogitsProcessor):
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            return NoRepeatNGramLogitsProcessor(size)(input_ids[:, start:], scores)
+
+    return LogitsProcessorList([Unrepeated()] if size else [])
+
+
+def _pauses() -> Any:
+    """Between two words, whoever asked may end the work."""
+    import torch
+    from transformers import StoppingCriteria, StoppingCriteriaList
+
+    class Pause(StoppingCriteria):
+        def __call__(self, input_ids: Any, scores: Any, **_kwargs: Any) -> Any:
+            pause.get()()
+            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+    return StoppingCriteriaList([Pause()])
+
+
+def _sureness(model: Any, x: dict[str, Any], sequences: Any, start: int, pad: int) -> list[float]:
+    """The geometric mean of the probabilities of each version's tokens. Read once more when they are written: to keep the
+    chances of every word of the vocabulary at every step would take gigabytes."""
+    import inspect
+
+    import torch
+
+    times = len(sequences) // len(x["input_ids"])
+    mask = x["attention_mask"].repeat_interleave(times, 0)
+    if is_pairs(model):
+        given = {
+            "input_ids": x["input_ids"].repeat_interleave(times, 0),
+            "attention_mask": mask,
+            "decoder_input_ids": sequences[:, :-1],
+        }
+    else:
+        mask = torch.cat([mask, mask.new_ones(len(sequences), sequences.shape[1] - start - 1)], 1)
+        given = {"input_ids": sequences[:, :-1], "attention_mask": mask}
+        if "position_ids" in inspect.signature(model.forward).parameters:
+            given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+    vocabulary = model.config.get_text_config().vocab_size
+    size = max(1, MOST_LOGITS // (given.get("decoder_input_ids", given["input_ids"]).shape[1] * vocabulary))
+    found: list[float] = []
+    for at in range(0, len(sequences), size):
+        part = slice(at, at + size)
+        with torch.inference_mode():
+            logits = model(**{name: value[part] for name, value in given.items()}, use_cache=False).logits[:, start - 1 :].float()
+        said = sequences[part, start:]
+        chances = logits.log_softmax(-1).gather(2, said[..., None])[..., 0]
+        real = said != pad
+        found += ((chances * real).sum(1) / real.sum(1).clamp(min=1)).exp().tolist()
+    return [round(min(1.0, score), 4) for score in found]
 
 
 def _left_padded(rows: Sequence[list[int]], tokenizer: Any, device: Any, on_left: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from worker.spec import gettext_noop as _
 
@@ -41,7 +41,8 @@ NAMES = {
 }
 UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"  # kana and Chinese characters
 WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\sa-z])|(?<=[。！？；])[”’」』）]*|\n+")
+SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\sa-z])|(?<=[。！？；])(?![。！？；])[”’」』）]*|\n+")
+UNSPACED_END = re.compile('[。！？；][”’」』）"]*$')
 ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|Eq|vs|etc|e\.g|i\.e|cf|al|Inc|Ltd|Co|Jr|Sr|approx)\.$")
 LOOKED_AT = 200  # texts
 
@@ -70,8 +71,10 @@ def sentences(text: str) -> list[tuple[int, int]]:
     for stop in SENTENCE_END.finditer(text):
         if "\n" not in stop.group() and ABBREVIATION.search(text[max(0, stop.start() - 8) : stop.start()]):
             continue
-        bounds.append((start, stop.start() + len(stop.group().rstrip())))
-        start = stop.end()
+        end = stop.start() + len(stop.group().rstrip())
+        closes = text[end : end + 1] == '"' and end == stop.end() and text.count('"', start, end) % 2  # it looks the same on both sides
+        bounds.append((start, end + closes))
+        start = stop.end() + closes
     bounds.append((start, len(text)))
     bare = []
     for a, b in bounds:
@@ -81,3 +84,8 @@ def sentences(text: str) -> list[tuple[int, int]]:
         if b > a:
             bare.append((a, b))
     return bare
+
+
+def together(parts: Sequence[str]) -> str:
+    """Sentences one after the other: a blank between them, but not behind a Chinese or Japanese end."""
+    return "".join(part if UNSPACED_END.search(part) else f"{part} " for part in parts).strip()

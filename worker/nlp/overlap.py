@@ -14,7 +14,7 @@ from worker.nlp.languages import UNSPACED, words
 ROUGE = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL"}
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = frozenset(string.punctuation + "，。、；：？！“”‘’（）《》〈〉【】『』「」﹃﹄〔〕…—～﹏￥·")
-UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
+UNSPACED_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 
 
 class _Words:
@@ -63,9 +63,9 @@ def sentence_chrf(answer: str, reference: str) -> float:
 
 
 def _answer_words(text: str) -> list[str]:
-    """SQuAD's normalisation (Rajpurkar et al. 2016); in Chinese every character is a word, as CMRC 2018 counts."""
+    """SQuAD's normalisation (Rajpurkar et al. 2016); every Chinese character is a word, as CMRC 2018 counts (Cui et al. 2019)."""
     bare = ARTICLES.sub(" ", "".join(c for c in text.lower() if c not in PUNCTUATION))
-    return [part for word in bare.split() for part in (list(word) if UNSPACED_CHARACTER.search(word) else [word])]
+    return UNSPACED_WORD.findall(bare)
 
 
 def span_scores(answer: str, references: Sequence[str]) -> dict[str, float]:

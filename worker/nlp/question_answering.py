@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from worker.nlp import Example, Task, families, folders, language, overlap, texts
@@ -162,7 +163,7 @@ class QuestionAnswering(Task):
                 continue  # such a model never says "nothing here", so there is nothing to learn from this window
             if learning:
                 examples.append(
-                    {"target": target, **{name: window[name] for name in ("input_ids", "token_type_ids", "row") if name in window}}
+                    {"target": target, **{name: window[name] for name in ("input_ids", "token_type_ids", "row", "cut") if name in window}}
                 )
             else:
                 about = {"question": row["question"], "context": row["context"], "gold": right_answers(row)}
@@ -238,8 +239,9 @@ class QuestionAnswering(Task):
             for i, row, each in zip(group, rows, logits, strict=True):
                 found.setdefault(row["row"], []).append((i, _candidates(each, row, parameters["max_answer_tokens"])))
         chosen = {**parameters, "no_answer_threshold": parameters["no_answer_threshold"] + facts["threshold"]}
+        cut = {window["row"] for window in windows if window["cut"]}
         return [
-            _best(row["context"], [c for _i, c in sorted(found[at], key=lambda pair: pair[0])], chosen, facts["no_answer"])
+            {**_best(row["context"], [c for _i, c in sorted(found[at], key=itemgetter(0))], chosen, facts["no_answer"]), "cut": at in cut}
             for at, row in enumerate(inputs)
         ]
 
@@ -298,15 +300,14 @@ def _place(row: dict[str, Any]) -> tuple[int, int]:
 def _windows(tokenizer: Any, questions: Sequence[str], contexts: Sequence[str], stride: int) -> list[dict[str, Any]]:
     """Token rows of question and passage; a long passage gives several, which overlap by `stride` tokens.
 
-    Each has `row`, and `offsets`: (token, start, end) of the passage's tokens in characters of the passage.
+    Each has `row`, `cut` (whether the question was too long: it has a third of the window), and `offsets`: (token, start, end)
+    of the passage's tokens in characters of the passage.
     """
     most = tokenizer.model_max_length
-    asked = tokenizer(list(questions), add_special_tokens=False, truncation=True, max_length=max(8, most // 3))["input_ids"]
-    short = [
-        q if len(tokenizer(q, add_special_tokens=False)["input_ids"]) <= len(ids) else tokenizer.decode(ids)
-        for q, ids in zip(questions, asked, strict=True)
-    ]
-    room = most - max((len(ids) for ids in asked), default=0) - tokenizer.num_special_tokens_to_add(pair=True)
+    longest = max(8, most // 3)
+    asked = tokenizer(list(questions), add_special_tokens=False, verbose=False)["input_ids"]
+    short = [q if len(ids) <= longest else tokenizer.decode(ids[:longest]) for q, ids in zip(questions, asked, strict=True)]
+    room = most - max((min(len(ids), longest) for ids in asked), default=0) - tokenizer.num_special_tokens_to_add(pair=True)
     types = "token_type_ids" in tokenizer.model_input_names
     found = tokenizer(
         short,
@@ -328,7 +329,7 @@ def _windows(tokenizer: Any, questions: Sequence[str], contexts: Sequence[str], 
             for token, (part, (a, b)) in enumerate(pairs)
             if part == 1 and context[a:b].strip()
         ]
-        window = {"input_ids": found["input_ids"][at], "row": row, "offsets": offsets}
+        window = {"input_ids": found["input_ids"][at], "row": row, "offsets": offsets, "cut": len(asked[row]) > longest}
         if types:
             window["token_type_ids"] = found["token_type_ids"][at]
         windows.append(window)

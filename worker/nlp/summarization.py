@@ -9,13 +9,14 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from worker.nlp import Example, families, folders, language, overlap, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.language import Written
-from worker.nlp.languages import sentences, words
+from worker.nlp.languages import sentences, together, words
 from worker.nlp.recipe import FULL, LORA, QUICK, training
 from worker.spec import Field, Metric, Role, Setting
 from worker.spec import gettext_noop as _
@@ -101,7 +102,7 @@ class Summarization(Written):
         scores = []
         for row in held_out.head(language.TRIED_ROWS.default).iter_rows(named=True):
             lead = [row["document"][a:b] for a, b in sentences(row["document"])[:3]]
-            scores.append(overlap.rouge(" ".join(lead), [row["summary"]]))
+            scores.append(overlap.rouge(together(lead), [row["summary"]]))
         return {"lead_3": overlap.mean_of(scores)} if scores else {}
 
     # --- training ---
@@ -126,13 +127,10 @@ class Summarization(Written):
         if _chooses(model):
             return [e for at, pair in enumerate(zip(documents, summaries, strict=True)) for e in _choices(tokenizer, at, *pair)]
         if language.is_pairs(model):
-            asked = [_prefix(model) + document for document in documents]
-            return language.paired(tokenizer, asked, summaries, settings["target_window"])
+            return language.paired(tokenizer, [_prefix(model) + document for document in documents], summaries, settings["target_window"])
         window = settings["target_window"]
-        return [
-            language.prompted(tokenizer, _prompt(_fitting(tokenizer, d, window)[0]), s, window)
-            for d, s in zip(documents, summaries, strict=True)
-        ]
+        asked = [language.fitting(tokenizer, document, window, _prompt) for document in documents]
+        return [language.prompted(tokenizer, ids, s, window, is_cut) for (ids, is_cut), s in zip(asked, summaries, strict=True)]
 
     def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
         import torch
@@ -210,14 +208,10 @@ class Summarization(Written):
             return _chosen(model, tokenizer, documents, parameters)
         most = int(parameters["max_tokens"])
         if language.is_pairs(model):
-            asked = [_prefix(model) + document for document in documents]
-            rows = tokenizer(asked, truncation=True, max_length=tokenizer.model_max_length, return_attention_mask=False)["input_ids"]
-            whole = tokenizer(asked, return_attention_mask=False, verbose=False)["input_ids"]
-            cut = [len(a) > len(b) for a, b in zip(whole, rows, strict=True)]
+            rows, cut = language.within(tokenizer, [_prefix(model) + document for document in documents], tokenizer.model_max_length)
         else:
-            fitting = [_fitting(tokenizer, document, most) for document in documents]
-            rows = [language.prompt_ids(tokenizer, _prompt(text), tokenizer.model_max_length)[0] for text, _is_cut in fitting]
-            cut = [is_cut for _text, is_cut in fitting]
+            asked = [language.fitting(tokenizer, document, most, _prompt) for document in documents]
+            rows, cut = [ids for ids, _is_cut in asked], [is_cut for _ids, is_cut in asked]
         found = language.written(model, tokenizer, rows, most=most, parameters=parameters)
         return [
             {
@@ -244,7 +238,8 @@ class Summarization(Written):
             bounds = sentences(document) or [(0, len(document))]
             vectors, _cut = texts.means(model, tokenizer, [document[a:b] for a, b in bounds])
             relevance = (vectors @ vectors.mean(0)).tolist()
-            picked = _varied(relevance, vectors @ vectors.T, int(parameters["sentences"]) or 3, float(parameters["variety"]))
+            likeness = partial(_cosines, vectors)
+            picked = _varied(relevance, likeness, int(parameters["sentences"]) or 3, float(parameters["variety"]))
             answers.append(_summary(document, bounds, relevance, picked, 0))
         return answers
 
@@ -334,32 +329,37 @@ def _chosen(model: Any, tokenizer: Any, documents: list[str], parameters: dict[s
                 scores[w["of"]][number] = score
     answers = []
     for at, document in enumerate(documents):
-        alike = _shared_words([document[a:b] for a, b in bounds[at]])
-        picked = _varied(scores[at], alike, int(parameters["sentences"]) or int(facts["sentences"]), float(parameters["variety"]))
+        likeness = _shared_words([document[a:b] for a, b in bounds[at]])
+        picked = _varied(scores[at], likeness, int(parameters["sentences"]) or int(facts["sentences"]), float(parameters["variety"]))
         answers.append(_summary(document, bounds[at], scores[at], picked, sum(len(w["input_ids"]) for w in windows if w["of"] == at)))
     return answers
 
 
-def _shared_words(parts: list[str]) -> Callable[[int, int], float]:
-    """How much two sentences say the same: shared words by all of theirs."""
+def _shared_words(parts: list[str]) -> Callable[[int], list[float]]:
+    """How much each sentence says the same as sentence i: shared words by all of theirs."""
     sets = [set(words(part)) for part in parts]
-    return lambda i, j: len(sets[i] & sets[j]) / max(len(sets[i] | sets[j]), 1)
+    return lambda i: [len(sets[i] & other) / max(len(sets[i] | other), 1) for other in sets]
 
 
-def _varied(scores: list[float], alike: Any, count: int, variety: float) -> list[int]:
+def _cosines(vectors: Any, i: int) -> list[float]:
+    found: list[float] = (vectors @ vectors[i]).tolist()
+    return found
+
+
+def _varied(scores: list[float], likeness: Callable[[int], list[float]], count: int, variety: float) -> list[int]:
     """`count` numbers with high scores that are unlike each other, in the order of the document."""
-    likeness = alike if callable(alike) else lambda i, j: float(alike[i, j])
-    left, picked = list(range(len(scores))), list[int]()
+    left, picked, nearest = list(range(len(scores))), list[int](), list[float]()
     while left and len(picked) < count:
-        best = max(left, key=lambda i: (1 - variety) * scores[i] - variety * max((likeness(i, j) for j in picked), default=0.0))
+        best = max(left, key=lambda i: (1 - variety) * scores[i] - variety * (nearest[i] if nearest else 0.0))
         picked.append(best)
         left.remove(best)
+        nearest = [max(pair) for pair in zip(nearest, likeness(best), strict=True)] if nearest else likeness(best)
     return sorted(picked)
 
 
 def _summary(document: str, bounds: list[tuple[int, int]], scores: list[float], picked: list[int], tokens: int) -> dict[str, Any]:
     spans: list[dict[str, Any]] = [{"start": bounds[i][0], "end": bounds[i][1], "score": round(float(scores[i]), 4)} for i in picked]
-    text = " ".join(document[span["start"] : span["end"]] for span in spans)
+    text = together([document[span["start"] : span["end"]] for span in spans])
     ratio = round(len(text) / max(len(document), 1), 4)
     return {"text": text, "sentences": spans, "ratio": ratio, "tokens_in": tokens, "tokens_out": 0, "cut": False}
 
@@ -373,10 +373,3 @@ def _prefix(model: Any) -> str:
 def _prompt(document: str) -> str:
     """The question for a decoder; the document stands first, so that what is asked is read last."""
     return f"{document}\n\nSummary:"
-
-
-def _fitting(tokenizer: Any, document: str, answer_tokens: int) -> tuple[str, bool]:
-    """(the beginning of `document` that leaves room for the answer, whether anything was cut)."""
-    room = max(16, tokenizer.model_max_length - min(answer_tokens, tokenizer.model_max_length // 2) - 24)
-    found = tokenizer(document, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-    return (document, False) if len(found) <= room else (document[: found[room - 1][1]], True)

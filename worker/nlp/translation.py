@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from worker.nlp import Example, families, language, overlap
@@ -142,7 +143,7 @@ class Translation(Written):
         sources, targets = rows["source"].to_list(), rows["target"].to_list()
         parameters = self.read_parameters({"beams": 1})
         found = yield from language.answered(
-            lambda some: self.answer(model, tokenizer, (), some, parameters), [{"source": s} for s in sources]
+            lambda some: self._answers(model, tokenizer, some, parameters, is_scored=False), [{"source": s} for s in sources]
         )
         said = [answer["text"] for answer in found]
         metrics, signatures = overlap.translation_metrics(said, targets, letters_of(model.config.tunebench["target_lang"]))
@@ -159,31 +160,33 @@ class Translation(Written):
     def answer(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """Sentence by sentence, so that a long text needs no long window; the versions of a single sentence are kept."""
+        """Sentence by sentence, so that a long text needs no long window. The second version has the second one of each sentence."""
+        return self._answers(model, tokenizer, inputs, parameters, is_scored=True)
+
+    def _answers(
+        self, model: Any, tokenizer: Any, inputs: list[dict[str, str]], parameters: dict[str, Any], is_scored: bool
+    ) -> list[dict[str, Any]]:
         facts = language.facts_of(model, NO_FACTS)
         back = parameters["direction"] == "back" and facts["both_ways"]
-        parts = [[row["source"][a:b] for a, b in sentences(row["source"])] or [row["source"]] for row in inputs]
-        rows, cut = _asked(model, tokenizer, [part for each in parts for part in each], facts, back)
-        most = int(parameters["max_tokens"])
-        versions = iter(
-            zip(
-                language.written(model, tokenizer, rows, most=most, forced=_first(model, tokenizer, facts, back), parameters=parameters),
-                rows,
-                cut,
-                strict=True,
-            )
-        )
+        bounds = [sentences(row["source"]) or [(0, len(row["source"]))] for row in inputs]
+        parts = [row["source"][a:b] for row, each in zip(inputs, bounds, strict=True) for a, b in each]
+        most, forced = int(parameters["max_tokens"]), _first(model, tokenizer, facts, back)
+        rows, cut = _asked(model, tokenizer, parts, facts, back, most)
+        found = language.written(model, tokenizer, rows, most=most, forced=forced, parameters=parameters, is_scored=is_scored)
+        versions = iter(zip(found, rows, cut, strict=True))
+        blank = "" if letters_of(facts["source_lang" if back else "target_lang"]) in UNSPACED_LANGUAGES else " "
         answers = []
-        for part in parts:
-            mine = [next(versions) for _each in part]
-            joint = "" if letters_of(facts["source_lang" if back else "target_lang"]) in UNSPACED_LANGUAGES else " "
-            whole = joint.join(found[0].text for found, _row, _cut in mine)
-            best = mine[0][0] if len(mine) == 1 else []
-            score = min(found[0].score for found, _row, _cut in mine)
-            n_best = [{"text": v.text, "score": v.score} for v in best] or [{"text": whole, "score": score}]
+        for row, each in zip(inputs, bounds, strict=True):
+            mine = [next(versions) for _sentence in each]
+            between = [row["source"][a:b].count("\n") * "\n" or blank for (_, a), (b, _) in pairwise(each)]
+            n_best = []
+            for rank in range(max(len(found) for found, _row, _cut in mine)):
+                picked = [found[min(rank, len(found) - 1)] for found, _row, _cut in mine]
+                text = "".join(version.text + joint for version, joint in zip(picked, [*between, ""], strict=True))
+                n_best.append({"text": text, "score": min(version.score for version in picked)})
             answers.append(
                 {
-                    "text": whole,
+                    "text": n_best[0]["text"],
                     "n_best": n_best,
                     "source_lang": facts["target_lang" if back else "source_lang"],
                     "target_lang": facts["source_lang" if back else "target_lang"],
@@ -228,10 +231,11 @@ def _prefix(model: Any, facts: dict[str, Any], back: bool) -> str:
     return f">>{facts['source_lang' if back else 'target_lang']}<< " if facts["told"] else ""
 
 
-def _prompt(text: str, facts: dict[str, Any], back: bool) -> str:
-    """The question for a decoder."""
+def _question(tokenizer: Any, text: str, answer_tokens: int, facts: dict[str, Any], back: bool) -> tuple[list[int], bool]:
+    """(token row that asks a decoder, whether the text was cut)."""
     target = facts["source_lang" if back else "target_lang"]
-    return f"Translate into {NAMES.get(letters_of(target), target or 'the other language')}:\n{text}"
+    named = NAMES.get(letters_of(target), target or "the other language")
+    return language.fitting(tokenizer, text, answer_tokens, lambda some: f"Translate into {named}:\n{some}")
 
 
 def _turned(tokenizer: Any, facts: dict[str, Any], back: bool) -> None:
@@ -254,8 +258,9 @@ def _examples(
     model: Any, tokenizer: Any, sources: list[str], targets: list[str], facts: dict[str, Any], settings: dict[str, Any], back: bool
 ) -> list[Example]:
     if not language.is_pairs(model):
-        pairs = zip(sources, targets, strict=True)
-        return [language.prompted(tokenizer, _prompt(s, facts, back), t, settings["target_window"]) for s, t in pairs]
+        window = settings["target_window"]
+        questions = [_question(tokenizer, source, window, facts, back) for source in sources]
+        return [language.prompted(tokenizer, ids, t, window, is_cut) for (ids, is_cut), t in zip(questions, targets, strict=True)]
     _turned(tokenizer, facts, back)
     code = _target_code(tokenizer, facts, back)
     before = "" if code else _prefix(model, facts, back)
@@ -267,15 +272,13 @@ def _examples(
     return examples
 
 
-def _asked(model: Any, tokenizer: Any, sources: list[str], facts: dict[str, Any], back: bool) -> tuple[list[list[int]], list[bool]]:
+def _asked(
+    model: Any, tokenizer: Any, sources: list[str], facts: dict[str, Any], back: bool, answer_tokens: int
+) -> tuple[list[list[int]], list[bool]]:
     """(token rows, which were cut)."""
-    most = tokenizer.model_max_length
     if not language.is_pairs(model):
-        found = [language.prompt_ids(tokenizer, _prompt(s, facts, back), max(8, most - 8)) for s in sources]
+        found = [_question(tokenizer, source, answer_tokens, facts, back) for source in sources]
         return [ids for ids, _is_cut in found], [is_cut for _ids, is_cut in found]
     _turned(tokenizer, facts, back)
     before = "" if _target_code(tokenizer, facts, back) else _prefix(model, facts, back)
-    asked = [before + s for s in sources]
-    whole = tokenizer(asked, return_attention_mask=False, verbose=False)["input_ids"]
-    rows = tokenizer(asked, truncation=True, max_length=most, return_attention_mask=False)["input_ids"]
-    return [row or [tokenizer.pad_token_id] for row in rows], [len(a) > len(b) for a, b in zip(whole, rows, strict=True)]
+    return language.within(tokenizer, [before + source for source in sources], tokenizer.model_max_length)

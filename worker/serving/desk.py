@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from worker.nlp import language
 from worker.serving.pool import Pool, Warm
 from worker.serving.questions import Question, Row, groups
 from worker.serving.writing import ALIVE_S, Writing
@@ -24,6 +26,7 @@ SHARE = 8  # texts of one question in a round, so that a long list does not hold
 SIDE_BY_SIDE = 8  # answers that are written at the same time; the next ones wait
 PART_CHARS = 40_000  # characters answered together at most: how long they take is only known afterwards
 LONGEST_S = 60.0  # one call is given so long: whoever asked waits no longer
+WRITTEN_S = 45.0  # an answer that is written in one go is given so long, and then ended without harm to anybody else
 GATHER_S = 0.005  # so long a round waits for those who were answered in the one before
 OF_ONE = 4  # of them at most for the same question
 
@@ -66,7 +69,8 @@ class Desk:
         """Answer until closed and nothing waits."""
         over = threading.Event()
         threading.Thread(target=self.tell_alive, args=[over], daemon=True).start()
-        while (rows := self.take()) or self.writing:
+        while not self.is_over():
+            rows = self.take()
             for row in rows:
                 if row.question.is_written:
                     self.begin(row)
@@ -75,8 +79,14 @@ class Desk:
             self.write_on()
         over.set()
 
+    def is_over(self) -> bool:
+        """Closed, and nothing is left to do."""
+        with self.changed:
+            return self.is_closed and not self.writing and not any(question.has_more for question in self.waiting.values())
+
     def take(self) -> list[Row]:
-        """The rows of the next round; empty when the desk is closed, or when nothing but written answers is left to do."""
+        """The rows of the next round; none when the desk is closed, when only written answers are left to do, or when
+        whoever asked went away meanwhile."""
         with self.changed:
             self.changed.wait_for(lambda: self.writing or self.is_closed or any(q.has_more for q in self.waiting.values()))
             self.gather()
@@ -145,11 +155,29 @@ class Desk:
 
     def asked(self, warm: Warm, question: Question, rows: list[Row]) -> list[dict[str, Any]]:
         """The answers of the task; while it computes, the relay hears that it does."""
-        self.computing = ({row.question.id for row in rows}, time.monotonic())
-        try:
+        with self.busy(rows):
             return warm.answer([row.inputs for row in rows], question.labels, question.parameters, question.key.untuned, question.facts)
+
+    @contextmanager
+    def busy(self, rows: list[Row]) -> Iterator[None]:
+        """Within, something is computed for `rows`. An answer that is written in one go can be ended between two words."""
+        self.computing = ({row.question.id for row in rows}, time.monotonic())
+        before = language.pause.set(lambda: self.look_up(rows))
+        try:
+            yield
         finally:
+            language.pause.reset(before)
             self.computing = None
+
+    def look_up(self, rows: list[Row]) -> None:
+        """Raises Unusable when nobody wants the answers any more, or when they take too long."""
+        _identifiers, since = self.computing or (set(), time.monotonic())
+        if not any(self.is_wanted(row) for row in rows):
+            raise Unusable("Stopped before the answer came.")
+        if time.monotonic() - since > WRITTEN_S:
+            raise Unusable(
+                f"The model wrote for {WRITTEN_S:.0f} seconds and was not done. Ask again with a shorter text, fewer beams or a shorter answer."
+            )
 
     def tell_alive(self, over: threading.Event) -> None:
         """In a thread of its own: one call may take long. Not for ever: then nobody waits for it any more."""
@@ -172,7 +200,8 @@ class Desk:
             return
         question = row.question
         try:
-            self.writing.append(Writing(row, warm.engine, warm.stream(row.inputs, question.labels, question.parameters, question.facts)))
+            pieces = warm.stream(row.inputs, question.labels, question.parameters, question.key.untuned, question.facts)
+            self.writing.append(Writing(row, warm.engine, pieces))
         except Exception:
             log.exception("could not begin an answer")
             self.fail_to_read(row)
@@ -189,7 +218,8 @@ class Desk:
     def step(self, writing: Writing) -> None:
         row = writing.row
         try:
-            writing.step()
+            with self.busy([row]):
+                writing.step()
         except Unusable as refusal:
             self.fail(row.question.id, str(refusal))
         except (KeyboardInterrupt, SystemExit):
@@ -205,7 +235,7 @@ class Desk:
 
     # --- outcomes ---
     def keep(self, row: Row, answer: dict[str, Any], engine: str) -> None:
-        row.question.answers[row.number] = answer
+        row.question.answers[row.number] = storable(answer)
         row.question.engine = engine
         if row.question.is_answered:
             self.drop(row.question.id)
@@ -221,3 +251,12 @@ class Desk:
     def drop(self, identifier: str) -> None:
         with self.changed:
             self.waiting.pop(identifier, None)
+
+
+def storable(value: Any) -> Any:
+    """`value` without the character NUL, which a model of bytes can write and PostgreSQL's JSON does not take."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {name: storable(part) for name, part in value.items()}
+    return [storable(part) for part in value] if isinstance(value, list) else value

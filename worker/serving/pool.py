@@ -37,6 +37,9 @@ class Warm:
     is_settled: bool = False  # on its engine
     seconds_per_text: float = 0.1  # lately
 
+    def __post_init__(self) -> None:
+        self.own = getattr(self.model.config, "tunebench", None)
+
     @property
     def part(self) -> int:
         """How many texts to answer together."""
@@ -51,7 +54,8 @@ class Warm:
         facts: dict[str, Any] | None = None,
     ) -> list[Answer]:
         ask = self.task.answer_untuned if untuned else self.task.answer
-        self.know(facts)
+        if untuned:
+            self.know(facts)
         began = time.monotonic()
         answers = ask(self.model, self.tokenizer, self.labels or labels, inputs, parameters)
         self.seconds_per_text += 0.5 * ((time.monotonic() - began) / len(inputs) - self.seconds_per_text)
@@ -59,14 +63,19 @@ class Warm:
 
     def know(self, facts: dict[str, Any] | None) -> None:
         """A base is asked as the model that was made of it: in the same languages, in the same form."""
-        if facts:
-            self.model.config.tunebench = facts
+        self.model.config.tunebench = facts or self.own
 
     def stream(
-        self, row: dict[str, str], labels: Sequence[str], parameters: dict[str, Any], facts: dict[str, Any] | None = None
+        self,
+        row: dict[str, str],
+        labels: Sequence[str],
+        parameters: dict[str, Any],
+        untuned: bool,
+        facts: dict[str, Any] | None = None,
     ) -> Generator[dict[str, Any], None, Answer]:
-        self.know(facts)
-        return self.task.stream(self.model, self.tokenizer, self.labels or labels, row, parameters)
+        if untuned:  # within the first step, in which the task reads them: others may be asked of the same base in between
+            self.know(facts)
+        return (yield from self.task.stream(self.model, self.tokenizer, self.labels or labels, row, parameters))
 
 
 class Pool:

@@ -8,7 +8,7 @@ from typing import Any
 from worker.serving.questions import Row
 
 PIECE_S = 0.03  # pieces go out so often at most; what comes in between is gathered
-ALIVE_S = 5.0  # where nobody watches, the relay hears so often that the answer goes on
+ALIVE_S = 5.0  # where there is nothing to see, the relay hears so often that the answer goes on
 
 
 class Writing:
@@ -17,7 +17,7 @@ class Writing:
         self.answer: dict[str, Any] | None = None  # the whole, once it is there
         self.gathered: dict[str, Any] = {}
         self.sent = 0  # pieces
-        self.due = 0.0  # a clock: the first piece goes out at once
+        self.due = self.alive_at = 0.0  # clocks: the first piece goes out at once
 
     def step(self) -> None:
         """Compute one piece more, or learn that the answer is whole."""
@@ -33,14 +33,14 @@ class Writing:
         question = self.row.question
         if not question.wants_pieces:
             self.gathered = {}
-            is_due = clock >= self.due
-            self.due = clock + ALIVE_S if is_due else self.due
-            return {"id": question.id, "type": "alive"} if is_due else None
-        if not self.gathered.get("text") or (clock < self.due and self.answer is None):
+        if self.gathered.get("text") and (clock >= self.due or self.answer is not None):
+            piece = {"id": question.id, "type": "piece", "seq": self.sent, **self.gathered}
+            self.gathered, self.sent, self.due, self.alive_at = {}, self.sent + 1, clock + PIECE_S, clock + ALIVE_S
+            return piece
+        if clock < self.alive_at:
             return None
-        piece = {"id": question.id, "type": "piece", "seq": self.sent, **self.gathered}
-        self.gathered, self.sent, self.due = {}, self.sent + 1, clock + PIECE_S
-        return piece
+        self.alive_at = clock + ALIVE_S
+        return {"id": question.id, "type": "alive"}
 
     def close(self) -> None:
         """Nothing more is computed."""
