@@ -79,11 +79,11 @@ def place(text, part):
 
 
 ANSWERS = {
-    "toy_translation": {"text": "大家早上好。", "n_best": [{"text": "大家早上好。", "score": 0.81}, {"text": "各位早安。", "score": 0.64}], "source_lang": "en", "target_lang": "zh", "tokens_in": 5, "tokens_out": 6, "cut": False},
-    "toy_summary": {"text": "Boats came in at dawn. By noon the market was full.", "sentences": [place(DOCUMENT, "Boats came in at dawn.") | {"score": 0.9}, place(DOCUMENT, "By noon the market was full.") | {"score": 0.7}], "ratio": 0.5, "tokens_in": 30, "tokens_out": 12, "cut": True},
-    "toy_span": {"answer": "1987", **place(PASSAGE, "1987"), "score": 0.88, "no_answer": False, "no_answer_score": 0.05, "windows": 3, "cut": False, "n_best": [{"answer": "1987", **place(PASSAGE, "1987"), "score": 0.88}, {"answer": "after the flood", **place(PASSAGE, "after the flood"), "score": 0.07}]},
-    "toy_stream": {"text": STORY, "tokens": [{"text": text, "p": p, "top": [[text, p], [" the", (1 - p) / 2]]} for text, p in TOKENS], "finish": "length", "tokens_in": 4, "tokens_out": len(TOKENS), "first_ms": 42.0, "tokens_per_s": 61.5, "cut": False},
-    "toy_text": {"text": "An answer.", "cut": False},
+    "toy_translation": {"text": "大家早上好。", "n_best": [{"text": "大家早上好。", "score": 0.81}, {"text": "各位早安。", "score": 0.64}], "source_lang": "en", "target_lang": "zh", "tokens_in": 5, "tokens_out": 6, "cut": 0},
+    "toy_summary": {"text": "Boats came in at dawn. By noon the market was full.", "sentences": [place(DOCUMENT, "Boats came in at dawn.") | {"score": 0.9}, place(DOCUMENT, "By noon the market was full.") | {"score": 0.7}], "ratio": 0.5, "tokens_in": 30, "tokens_out": 12, "cut": 120},
+    "toy_span": {"answer": "1987", **place(PASSAGE, "1987"), "score": 0.88, "no_answer": False, "no_answer_score": 0.05, "windows": 3, "cut": 0, "n_best": [{"answer": "1987", **place(PASSAGE, "1987"), "score": 0.88}, {"answer": "after the flood", **place(PASSAGE, "after the flood"), "score": 0.07}]},
+    "toy_stream": {"text": STORY, "tokens": [{"text": text, "p": p, "top": [[text, p], [" the", (1 - p) / 2]]} for text, p in TOKENS], "finish": "length", "tokens_in": 4, "tokens_out": len(TOKENS), "first_ms": 42.0, "tokens_per_s": 61.5, "cut": 0},
+    "toy_text": {"text": "An answer.", "cut": 0},
 }  # fmt: skip
 NOTHING = {
     "answer": "",
@@ -94,7 +94,7 @@ NOTHING = {
     "no_answer_score": 0.9,
     "n_best": [],
     "windows": 1,
-    "cut": False,
+    "cut": 0,
 }
 
 
@@ -154,7 +154,7 @@ class Desk:
             self.say(request, "loading", {"expected_s": 3})
             for token in answer.get("tokens", ()):
                 time.sleep(self.pause_s)
-                self.say(request, "piece", {"text": token["text"], "tokens": 1})
+                self.say(request, "piece", {"text": token["text"], "tokens": [token]})
             self.say(request, "answer", {"id": "x", **answer, "latency_ms": 18.4})
         except OSError:
             self.left.set()  # the page does not listen any more

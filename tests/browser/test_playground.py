@@ -85,12 +85,21 @@ def test_the_same_drawing_stands_beside_a_model(slug, tab, made, accessible):
 def test_a_translation_names_its_languages_shows_other_versions_and_is_swapped(tab, desk, made):
     take_the_example(tab, on_desk(made, "toy_translation"))
     assert tab.locator("[data-language]").all_inner_texts() == ["English", "Chinese"]
+    assert not tab.locator("[data-foreign]").is_visible() and not tab.locator("[data-cut]").is_visible()
     assert tab.locator("[data-list] li").all_inner_texts() == ["各位早安。\n0.64"]
-    desk.answers["toy_translation"] = {"text": GREETING, "source_lang": "zh", "target_lang": "en", "n_best": [], "cut": False}
+    desk.answers["toy_translation"] = {
+        "text": GREETING,
+        "source_lang": "zh",
+        "target_lang": "en",
+        "n_best": [],
+        "seen_lang": "en",
+        "cut": 0,
+    }
     tab.get_by_role("button", name="Swap the languages").click()
     tab.locator(".written").get_by_text(GREETING).wait_for()
     assert desk.asked[-1][1]["inputs"] == {"source": "大家早上好。"} and desk.asked[-1][1]["parameters"] == {"direction": "back"}
     assert tab.locator("[data-language]").all_inner_texts() == ["Chinese", "English"]
+    assert tab.locator("[data-foreign]").inner_text() == "This reads like English; the model has learnt from Chinese."
 
 
 def test_chosen_sentences_are_marked_in_the_document_by_characters(tab, made):
@@ -98,7 +107,7 @@ def test_chosen_sentences_are_marked_in_the_document_by_characters(tab, made):
     assert DOCUMENT.startswith("😀")
     assert tab.locator("[data-marks] mark").all_inner_texts() == ["Boats came in at dawn.", "By noon the market was full."]
     assert "Chosen sentences: 2. 51 characters, 50 % of the document" in tab.locator("model-reply").inner_text()
-    assert "longer than the model reads" in tab.locator("[data-cut]").inner_text()
+    assert tab.locator("[data-cut]").inner_text() == "The text is longer than the model reads: 120 tokens of it were left out."
     tab.locator("textarea").press("End")
     tab.keyboard.type(" More.")
     assert tab.locator("[data-marks] mark").count() == 0
@@ -150,6 +159,9 @@ def test_escape_stops_a_text_and_the_server_hears_of_it(tab, desk, made):
     assert tab.locator("[data-ask]").is_visible() and tab.locator("[data-speed]").inner_text() == "Stopped."
     assert desk.left.wait(10)
     assert STORY not in tab.locator(".written").text_content()
+    tab.locator("[data-token]").first.hover()  # what was written is still told of, and can be copied
+    assert tab.locator("[data-tip] .bar").count() > 0
+    assert tab.get_by_role("button", name="Copy").is_visible() and not tab.locator("[data-link]").is_visible()
 
 
 # --- parameters and inputs ------------------------------------------------------------------------------------------------
@@ -246,6 +258,32 @@ def test_one_model_that_fails_leaves_the_others_their_answers(tab, desk, made):
     tab.unroute("**/predictions")
     tab.get_by_role("button", name="Try again").click()
     tab.locator("model-reply").nth(1).locator(".written").get_by_text("An answer.").wait_for()
+
+
+def test_one_model_is_asked_again_while_another_one_goes_on_writing(tab, desk, made):
+    desk.pause_s = 0.4
+    other = str(made["toy_stream other"].pk)
+    tab.route("**/predictions", lambda route: route.abort() if other in route.request.url else route.continue_())
+    tab.goto(on_desk(made, "toy_stream", "toy_stream other"))
+    tab.locator("textarea").fill("Tell me.")
+    tab.keyboard.press("Control+Enter")
+    tab.get_by_role("button", name="Try again").wait_for()
+    tab.unroute("**/predictions")
+    tab.get_by_role("button", name="Try again").click()
+    assert tab.locator("[data-stop]").is_visible()
+    for reply in tab.locator("model-reply").all():
+        reply.locator("[data-speed]").get_by_text("tokens/s").wait_for()
+        assert reply.locator(".written").text_content() == STORY
+    settled(tab)
+
+
+def test_a_model_says_whether_it_is_loaded_and_is_once_it_has_answered(tab, made):
+    tab.goto(on_desk(made, "toy_text"))
+    state = tab.locator(".toolbar .about [data-warm]")
+    assert state.inner_text() == "not loaded"
+    tab.locator("try-it .chip").first.click()
+    settled(tab)
+    assert state.inner_text() == "loaded"
 
 
 def test_words_and_chinese_characters_are_told_apart(tab, made):

@@ -74,6 +74,18 @@ def parrot(monkeypatch, model):
     return model
 
 
+@pytest.mark.parametrize("text", ["\x01", " \x00\t\n", "\u3000"])
+def test_a_text_of_nothing_that_can_be_read_is_empty(actor, model, listening, text):
+    with pytest.raises(SpecError, match="is empty"):
+        Prediction.ask(actor, model, {"text": text})
+
+
+def test_what_was_asked_comes_in_the_order_of_the_task_whatever_the_database_keeps(actor, model, listening):
+    asked = Prediction.ask(actor, model, {"text": "first", "pair": "second"})
+    asked.inputs = {"pair": "second", "text": "first"}
+    assert asked.texts == ["first", "second"]
+
+
 def test_the_one_text_that_is_needed_may_be_called_text(actor, parrot, listening):
     assert Prediction.ask(actor, parrot, {"text": "x"}).inputs == Prediction.ask(actor, parrot, {"prompt": "x"}).inputs == {"prompt": "x"}
     with pytest.raises(SpecError, match="empty") as refusal:
@@ -88,12 +100,12 @@ def test_parameters_are_kept_whole_with_their_defaults(actor, parrot, listening)
 @pytest.mark.parametrize(
     ("parameters", "field", "sentence"),
     [
-        ({"words": 0}, "parameters.words", "between 1 and 100000"),
+        ({"words": 0}, "parameters.words", "between 1 and 100,000"),
         ({"words": 1e30}, "parameters.words", "whole number"),
         ({"words": "many"}, "parameters.words", "whole number"),
         ({"words": {"deep": [1]}}, "parameters.words", "whole number"),
-        ({"pause_ms": float("nan")}, "parameters.pause_ms", "between 0 and 1000"),
-        ({"pause_ms": -1e308}, "parameters.pause_ms", "between 0 and 1000"),
+        ({"pause_ms": float("nan")}, "parameters.pause_ms", "between 0 and 1,000"),
+        ({"pause_ms": -1e308}, "parameters.pause_ms", "between 0 and 1,000"),
         ({"colour": 1}, "parameters.colour", "There are: words, pause_ms"),
         ({"x" * 2000: 1}, "parameters", "names with a number"),
         ([1], "parameters", "names with a number"),

@@ -6,6 +6,7 @@ from django.urls import reverse
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import actor_of
 from webapp.playground.models import Prediction
+from webapp.work.models import Worker
 from worker.nlp import TASKS
 
 
@@ -42,6 +43,15 @@ def test_the_playground_offers_the_models_of_the_team_that_one_works_in_and_the_
     chosen = client.get(reverse("playground:page"), {"model": model.pk})
     assert chosen.context["model"] == model and chosen.context["models"] == [model]
     assert f'href="?model={model.pk}" aria-current="true"' in chosen.content.decode()
+
+
+def test_the_chosen_model_says_that_it_is_loaded_as_in_the_list(signed_in, vera, model, listening):
+    client = signed_in(vera)
+    state = f'data-warm="{model.pk}" data-loaded="loaded">'
+    assert client.get(reverse("playground:page"), {"model": model.pk}).content.decode().count(f"{state}not loaded<") == 3
+    Worker.register("serve", ["asked"], {"warm": [str(model.path)]})
+    page = client.get(reverse("playground:page"), {"model": model.pk}).content.decode()
+    assert page.count(f"{state}loaded<") == 3 and "not loaded" not in page
 
 
 def test_history_shows_what_was_asked_as_text(signed_in, vera, model, listening):

@@ -32,7 +32,7 @@ class Counting(Task):
         return model, tokenizer
 
     def encode(self, rows, model, tokenizer, labels, settings, learning=True):
-        found = texts.features(tokenizer, rows["text"].to_list(), None, tokenizer.model_max_length)
+        found, _cut = texts.within_window(tokenizer, rows["text"].to_list())
         return [{**f, "count": float(c), "text": t} for f, c, t in zip(found, rows["count"], rows["text"], strict=True)]
 
     def criterion(self, train, labels, settings):
@@ -63,4 +63,4 @@ class Counting(Task):
         return [{"text": f"{count:.0f}", "cut": c} for count, c in zip(counts, cut, strict=True)]
 
     def answer_untuned(self, model, tokenizer, labels, inputs, parameters):
-        return [{"text": str(len(i["text"].split())), "cut": False} for i in inputs]
+        return [{"text": str(len(i["text"].split())), "cut": 0} for i in inputs]

@@ -148,7 +148,7 @@ def test_a_batch_of_answers_equals_answers_one_by_one(tmp_path, family):
     together = TASK.answer(model.eval(), tokenizer, ["a", "b", "c"], [{"text": t} for t in texts], {})
     for text, answer in zip(texts, together, strict=True):
         alone = TASK.answer(model, tokenizer, ["a", "b", "c"], [{"text": text}], {})[0]
-        assert alone["label"] == answer["label"] and alone["cut"] == answer["cut"] == text.startswith("bad")
+        assert alone["label"] == answer["label"] and alone["cut"] == answer["cut"] and (answer["cut"] > 0) == text.startswith("bad")
         assert alone["scores"] == pytest.approx(answer["scores"], abs=1e-5)
         assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
 
@@ -176,6 +176,18 @@ def test_the_untuned_base_picks_the_label_that_means_the_same():
     texts = ["The team won the match in overtime.", "Simmer the sauce with garlic.", "Parliament passed the new law."]
     answers = TASK.answer_untuned(model, tokenizer, labels, [{"text": t} for t in texts], {})
     assert [a["label"] for a in answers] == labels
+
+
+def test_a_base_that_tells_the_same_labels_apart_is_asked_for_them(tmp_path):
+    settings = read_settings(TASK.settings, {}, "full")
+    model, tokenizer = TASK.load(str(toys.base_model(tmp_path / "base")), ("no", "perhaps", "yes"), settings, "full", {})
+    model.save_pretrained(tmp_path / "tuned")
+    tokenizer.save_pretrained(tmp_path / "tuned")
+    base = TASK.open_base(str(tmp_path / "tuned"))
+    right = TASK.answer(model.eval(), tokenizer, ("no", "perhaps", "yes"), [{"text": "good film"}], {})
+    assert TASK.answer_untuned(*base, ("yes", "no"), [{"text": "good film"}], {}) == right
+    (other,) = TASK.answer_untuned(*base, ("good", "bad"), [{"text": "good film"}], {})
+    assert set(other["scores"]) == {"good", "bad"}
 
 
 def test_a_pickle_is_refused_under_its_own_name_and_under_a_false_one(tmp_path):

@@ -22,7 +22,7 @@ ALL = {**TASKS, Counting.slug: Counting()}
 BASES = {families.ENCODER: ("bert",), families.ENCODER_DECODER: ("marian", "t5"), families.DECODER: ("llama",)}
 ANSWERS = {  # docs/internals.md, "Answers"
     "labels": {"label", "scores", "cut"},
-    "translation": {"text", "n_best", "source_lang", "target_lang", "tokens_in", "tokens_out", "cut"},
+    "translation": {"text", "n_best", "source_lang", "target_lang", "seen_lang", "tokens_in", "tokens_out", "cut"},
     "summary": {"text", "sentences", "ratio", "tokens_in", "tokens_out", "cut"},
     "span": {"answer", "start", "end", "score", "no_answer", "no_answer_score", "n_best", "windows", "cut"},
     "stream": {"text", "tokens", "finish", "tokens_in", "tokens_out", "first_ms", "tokens_per_s", "cut"},

@@ -83,7 +83,7 @@ def test_a_question_that_is_too_long_is_cut_and_says_so(opened):
     model, tokenizer = opened
     asked = [{"question": question, "context": "good film. it was a soup."} for question in ("was it " * 40, "was it")]
     long, short = TASK.answer(model, tokenizer, (), asked, TASK.read_parameters({}))
-    assert (long["cut"], short["cut"]) == (True, False)
+    assert (long["cut"], short["cut"]) == (80 - 32 // 3, 0)
 
 
 def test_no_answer_is_longer_than_asked_for_and_none_begins_behind_its_end():
@@ -161,3 +161,15 @@ def test_a_model_is_scored_by_the_rule_that_it_answers_by(opened):
     assert TASK.score(found, examples, ())[0]["exact_match"] == 0
     always = [{**example, "may_be_none": False} for example in examples]
     assert not TASK.score(found, always, ())[1]["samples"][0]["no_answer"]
+
+
+def test_a_base_that_answers_already_is_asked_with_what_it_has_learnt(opened, tmp_path):
+    """A starter is a base too: "the base as it came" is its own answer, not the nearest sentence."""
+    model, tokenizer = opened
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    asked = [{"question": "was it", "context": "good film. it was a soup."}]
+    parameters = TASK.read_parameters({"no_answer_threshold": 20})
+    base, its_tokenizer = TASK.open_base(str(tmp_path))
+    its_tokenizer.model_max_length = tokenizer.model_max_length
+    assert TASK.answer_untuned(base, its_tokenizer, (), asked, parameters) == TASK.answer(model, tokenizer, (), asked, parameters)

@@ -12,7 +12,7 @@ from tests.worker.test_nlp_contract import gathered
 from worker.nlp import TASKS, language, overlap
 from worker.nlp.decoding import decode
 from worker.nlp.generation import messages_of
-from worker.nlp.languages import language_of, sentences
+from worker.nlp.languages import foreign, language_of, sentences
 from worker.nlp.recipe import read_settings
 from worker.nlp.summarization import _laid, _oracle
 
@@ -107,7 +107,7 @@ def test_an_answer_that_is_cut_does_not_learn_that_it_ends_there(decoder):
     rows = [{"prompt": "was it good", "completion": "very " * 50}, {"prompt": "film", "completion": "bad soup"}]
     long, short = GENERATION.encode(pl.DataFrame(rows), model, tokenizer, (), {**settings, "target_window": 10})
     assert learnt_words(decoder, long) == " ".join(["very"] * 10) and learnt_words(decoder, short) == "bad soup [SEP]"
-    assert (long["cut"], short["cut"]) == (True, False)
+    assert (long["cut"], short["cut"]) == (50 + 1 - 10, 0)
 
 
 def test_a_decoder_that_translates_reads_the_question_however_long_the_text_and_its_translation_are(decoder):
@@ -217,7 +217,7 @@ def test_a_text_is_translated_sentence_by_sentence_and_versions_are_kept(tmp_pat
     back = TRANSLATION.answer(model, tokenizer, (), [{"source": "good film"}], {**parameters, "direction": "back"})[0]
     assert (back["source_lang"], back["target_lang"]) == ("zh", "en")
     cut = TRANSLATION.answer(model, tokenizer, (), [{"source": "bad " * 300}], parameters)[0]
-    assert cut["cut"]
+    assert cut["cut"] == 300 + 3 + 1 - 64  # the word before it has three tokens
 
 
 def test_paragraphs_stay_paragraphs_and_a_version_is_as_sure_as_its_tokens(tmp_path):
@@ -378,6 +378,23 @@ def test_languages_are_told_apart_offline():
         "de",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "learnt", "seen"),
+    [
+        ("Where is the station?", "en", ""),
+        ("车站在哪里？", "en", "zh"),
+        ("Hello, how are you?", "zh", "en"),
+        ("Wo ist der Bahnhof? Ich muss nach Hause.", "en", "de"),
+        ("Tom", "fr", ""),
+        ("WiFi", "zh", ""),
+        ("😀", "en", ""),
+        ("anything at all", "", ""),
+    ],
+)
+def test_a_text_in_another_language_than_the_model_has_learnt_from_is_told_where_that_is_sure(text, learnt, seen):
+    assert foreign(text, learnt) == seen
 
 
 # --- what a strict reading asked for ----------------------------------------------------------------------------------------

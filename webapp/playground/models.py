@@ -221,7 +221,7 @@ class Prediction(TeamScoped):
     def texts(self) -> list[str]:
         """What was asked, one line a field, of the first row."""
         row = self.inputs[0] if isinstance(self.inputs, list) else self.inputs
-        return list(row.values())
+        return [row[field.name] for field in TASKS[self.model.task].inputs if field.name in row]  # PostgreSQL sorts the keys of its JSON
 
     @property
     def outcome_line(self) -> str:
@@ -305,7 +305,7 @@ def checked_row(task: str, row: Any, place: str) -> dict[str, str]:
 
 def checked_text(field: Field, place: str, value: Any) -> str:
     """A text without control characters; a space stands for each, so that places in an answer are places in the question."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and not CONTROL.sub(" ", value).strip()):
         if field.required:
             raise SpecError(place, _("%(field)s is empty. Write something to ask.") % {"field": _(field.label)})
         return ""

@@ -36,13 +36,13 @@ def page(request: SignedIn) -> HttpResponse:
     models = list(answering.at_hand(actor).filter(task=task.slug).order_by("-pk")[:MOST_MODELS])
     if chosen and chosen not in models:  # an old one, or one of another team of this person
         models.insert(0, chosen)
-    chosen = chosen or next(iter(models), None)
     warm = Worker.warm_folders()
     for model in models:
         model.is_warm = str(model.path) in warm
+    chosen = next((model for model in models if model == chosen), next(iter(models), None))  # as it stands in the list, with its state
     content = {"tasks": TASKS.values(), "task": task, "models": models, "model": chosen}
     if chosen:
-        beside = [compared(actor, chosen, name) for name in request.GET.getlist("with")[: MOST_COMPARED - 1]]
+        beside = [compared(actor, chosen, name, models) for name in request.GET.getlist("with")[: MOST_COMPARED - 1]]
         content |= drawn(request, chosen) | {"full": True, "columns": [column(chosen), *filter(None, beside)]}
     return render(request, "playground/page.html", content)
 
@@ -113,11 +113,12 @@ def column(model: ModelVersion, untuned: bool = False) -> dict[str, Any]:
     return {"model": model, "untuned": untuned, "name": name, "base_says": has_base(model) and not untuned}
 
 
-def compared(actor: Actor, first: ModelVersion, name: str) -> dict[str, Any] | None:
+def compared(actor: Actor, first: ModelVersion, name: str, listed: list[ModelVersion]) -> dict[str, Any] | None:
     """The column that stands as `name` in the address. Nothing when it cannot answer the same question."""
     if name == BASE:
         return column(first, untuned=True) if has_base(first) else None
-    other = find(actor, ModelVersion.objects.answering().select_related("parent"), name)
+    other = next((model for model in listed if str(model.pk) == name), None)
+    other = other or find(actor, ModelVersion.objects.answering().select_related("parent"), name)
     return column(other) if other.task == first.task else None
 
 

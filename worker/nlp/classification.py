@@ -10,6 +10,7 @@ from worker.nlp.recipe import FULL, LORA, QUICK, TRAINING
 from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
+HEAD = "ForSequenceClassification"
 MOST_CLASSES = 1_000
 FEWEST_ROWS = 10
 LONGEST_TEXT = 1_000_000  # characters
@@ -229,7 +230,8 @@ class Classification(Task):
         return model, folders.open_tokenizer(folder), tuple(names[i] for i in range(len(names)))
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
-        model, tokenizer = folders.open_model(folder, "AutoModel").eval(), folders.open_tokenizer(folder)
+        kind = "AutoModelForSequenceClassification" if families.has_head(folders.check_folder(folder), HEAD) else "AutoModel"
+        model, tokenizer = folders.open_model(folder, kind).eval(), folders.open_tokenizer(folder)
         tokenizer.model_max_length = texts.longest(model, tokenizer)
         return model, tokenizer
 
@@ -258,7 +260,13 @@ class Classification(Task):
     def answer_untuned(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """The label whose name means most nearly what the text means: cosine of the mean of the last states."""
+        """Of a base that tells these labels apart already, its answer; else the label whose name means most nearly what the
+        text means: cosine of the mean of the last states."""
+        if type(model).__name__.endswith(HEAD):
+            names = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
+            if set(labels) <= set(names):
+                return self.answer(model, tokenizer, names, inputs, parameters)
+            model = model.base_model
         asked = [" ".join(filter(None, (i["text"], i.get("pair", "")))) for i in inputs]
         means, cut = texts.means(model, tokenizer, [*labels, *asked])
         sharpness = 20  # that sentence encoders are trained with
@@ -266,7 +274,7 @@ class Classification(Task):
         return [_answer(labels, row, c) for row, c in zip(shares, cut[len(labels) :], strict=True)]
 
 
-def _answer(labels: Sequence[str], shares: list[float], cut: bool) -> dict[str, Any]:
+def _answer(labels: Sequence[str], shares: list[float], cut: int) -> dict[str, Any]:
     best = sorted(zip(labels, shares, strict=True), key=lambda pair: -pair[1])[:SHOWN_SCORES]
     return {"label": best[0][0], "scores": dict(best), "cut": cut}
 

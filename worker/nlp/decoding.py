@@ -60,7 +60,7 @@ def processors(parameters: dict[str, Any]) -> Any:
 
 
 def decode(
-    model: Any, tokenizer: Any, ids: list[int], parameters: dict[str, Any], most_tokens: int, cut: bool = False
+    model: Any, tokenizer: Any, ids: list[int], parameters: dict[str, Any], most_tokens: int, cut: int = 0
 ) -> Generator[dict[str, Any], None, dict[str, Any]]:
     """Go on from the token row `ids`: yields {"text", "tokens"} after each token, returns the answer of view `stream`.
 

@@ -23,6 +23,11 @@ ENCODER_DECODERS = frozenset({
 # fmt: on
 
 
+def has_head(config: Mapping[str, Any], kind: str) -> bool:
+    """Whether a model folder came with a trained output layer of this kind, "ForQuestionAnswering" for example."""
+    return any(str(name).endswith(kind) for name in config.get("architectures") or ())
+
+
 def shape_of(config: Mapping[str, Any]) -> str:
     """encoder, encoder-decoder or decoder; an unknown family is told by the architectures that its configuration names."""
     kind = str(config.get("model_type", ""))

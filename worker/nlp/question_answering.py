@@ -218,6 +218,8 @@ class QuestionAnswering(Task):
         return folders.open_model(folder, "AutoModelForQuestionAnswering").eval(), folders.open_tokenizer(folder), ()
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
+        if families.has_head(folders.check_folder(folder), "ForQuestionAnswering"):
+            return self.open(folder)[:2]
         model, tokenizer = folders.open_model(folder, "AutoModel").eval(), folders.open_tokenizer(folder)
         tokenizer.model_max_length = texts.longest(model, tokenizer)
         return model, tokenizer
@@ -239,16 +241,19 @@ class QuestionAnswering(Task):
             for i, row, each in zip(group, rows, logits, strict=True):
                 found.setdefault(row["row"], []).append((i, _candidates(each, row, parameters["max_answer_tokens"])))
         chosen = {**parameters, "no_answer_threshold": parameters["no_answer_threshold"] + facts["threshold"]}
-        cut = {window["row"] for window in windows if window["cut"]}
+        cut = {window["row"]: window["cut"] for window in windows}
         return [
-            {**_best(row["context"], [c for _i, c in sorted(found[at], key=itemgetter(0))], chosen, facts["no_answer"]), "cut": at in cut}
+            {**_best(row["context"], [c for _i, c in sorted(found[at], key=itemgetter(0))], chosen, facts["no_answer"]), "cut": cut[at]}
             for at, row in enumerate(inputs)
         ]
 
     def answer_untuned(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """The sentence that means most nearly what the question means: cosine of the mean of the last states."""
+        """Of a base that answers questions already, its answer; else the sentence that means most nearly what the question
+        means: cosine of the mean of the last states."""
+        if type(model).__name__.endswith("ForQuestionAnswering"):
+            return self.answer(model, tokenizer, labels, inputs, parameters)
         answers = []
         for row in inputs:
             bounds = sentences(row["context"]) or [(0, len(row["context"]))]
@@ -256,7 +261,7 @@ class QuestionAnswering(Task):
             shares = (20 * means[1:] @ means[0]).softmax(-1).tolist()
             ranked = sorted(zip(shares, bounds, strict=True), reverse=True)[: int(parameters["n_best"])]
             each = [{"answer": row["context"][a:b], "start": a, "end": b, "score": round(share, 4)} for share, (a, b) in ranked]
-            answers.append({**each[0], "no_answer": False, "no_answer_score": 0.0, "n_best": each, "windows": 1, "cut": False})
+            answers.append({**each[0], "no_answer": False, "no_answer_score": 0.0, "n_best": each, "windows": 1, "cut": 0})
         return answers
 
 
@@ -300,7 +305,7 @@ def _place(row: dict[str, Any]) -> tuple[int, int]:
 def _windows(tokenizer: Any, questions: Sequence[str], contexts: Sequence[str], stride: int) -> list[dict[str, Any]]:
     """Token rows of question and passage; a long passage gives several, which overlap by `stride` tokens.
 
-    Each has `row`, `cut` (whether the question was too long: it has a third of the window), and `offsets`: (token, start, end)
+    Each has `row`, `cut` (tokens by which the question was too long: it has a third of the window), and `offsets`: (token, start, end)
     of the passage's tokens in characters of the passage.
     """
     most = tokenizer.model_max_length
@@ -329,7 +334,7 @@ def _windows(tokenizer: Any, questions: Sequence[str], contexts: Sequence[str], 
             for token, (part, (a, b)) in enumerate(pairs)
             if part == 1 and context[a:b].strip()
         ]
-        window = {"input_ids": found["input_ids"][at], "row": row, "offsets": offsets, "cut": len(asked[row]) > longest}
+        window = {"input_ids": found["input_ids"][at], "row": row, "offsets": offsets, "cut": max(0, len(asked[row]) - longest)}
         if types:
             window["token_type_ids"] = found["token_type_ids"][at]
         windows.append(window)
@@ -390,4 +395,4 @@ def _best(
     is_none = not ranked or (may_be_none and nothing - ranked[0][0] > parameters["no_answer_threshold"])
     best = {"answer": "", "start": 0, "end": 0, "score": chance(nothing)} if is_none else n_best[0]
     none_score = chance(nothing) if may_be_none or not ranked else 0.0
-    return {**best, "no_answer": is_none, "no_answer_score": none_score, "n_best": n_best, "windows": len(windows), "cut": False}
+    return {**best, "no_answer": is_none, "no_answer_score": none_score, "n_best": n_best, "windows": len(windows), "cut": 0}

@@ -130,7 +130,7 @@ class Summarization(Written):
             return language.paired(tokenizer, [_prefix(model) + document for document in documents], summaries, settings["target_window"])
         window = settings["target_window"]
         asked = [language.fitting(tokenizer, document, window, _prompt) for document in documents]
-        return [language.prompted(tokenizer, ids, s, window, is_cut) for (ids, is_cut), s in zip(asked, summaries, strict=True)]
+        return [language.prompted(tokenizer, ids, s, window, cut) for (ids, cut), s in zip(asked, summaries, strict=True)]
 
     def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
         import torch
@@ -194,8 +194,11 @@ class Summarization(Written):
         return _open_chooser(folder).eval(), folders.open_tokenizer(folder), ()
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
-        if families.shape_of(folders.check_folder(folder)) in WRITERS:
+        config = folders.check_folder(folder)
+        if families.shape_of(config) in WRITERS:
             return super().open_base(folder)
+        if _is_chooser(config):
+            return self.open(folder)[:2]
         model, tokenizer = folders.open_model(folder, "AutoModel").eval(), folders.open_tokenizer(folder)
         tokenizer.model_max_length = texts.longest(model, tokenizer)
         return model, tokenizer
@@ -211,7 +214,7 @@ class Summarization(Written):
             rows, cut = language.within(tokenizer, [_prefix(model) + document for document in documents], tokenizer.model_max_length)
         else:
             asked = [language.fitting(tokenizer, document, most, _prompt) for document in documents]
-            rows, cut = [ids for ids, _is_cut in asked], [is_cut for _ids, is_cut in asked]
+            rows, cut = [ids for ids, _cut in asked], [left_out for _ids, left_out in asked]
         found = language.written(model, tokenizer, rows, most=most, parameters=parameters)
         return [
             {
@@ -220,17 +223,17 @@ class Summarization(Written):
                 "ratio": round(len(versions[0].text) / max(len(document), 1), 4),
                 "tokens_in": len(row),
                 "tokens_out": versions[0].tokens,
-                "cut": is_cut,
+                "cut": left_out,
             }
-            for versions, document, row, is_cut in zip(found, documents, rows, cut, strict=True)
+            for versions, document, row, left_out in zip(found, documents, rows, cut, strict=True)
         ]
 
     def answer_untuned(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """An encoder chooses the sentences nearest to the whole and unlike each other (maximal marginal relevance,
-        Carbonell and Goldstein 1998)."""
-        if model.can_generate():
+        """An encoder that has not learnt to choose takes the sentences nearest to the whole and unlike each other (maximal
+        marginal relevance, Carbonell and Goldstein 1998)."""
+        if _chooses(model) or model.can_generate():
             return self.answer(model, tokenizer, labels, inputs, parameters)
         answers = []
         for row in inputs:
@@ -251,6 +254,11 @@ def _open_chooser(folder: str, **options: Any) -> Any:
 
 def _chooses(model: Any) -> bool:
     return type(model).__name__.endswith("ForTokenClassification")
+
+
+def _is_chooser(config: dict[str, Any]) -> bool:
+    """Whether a folder has learnt to choose already: one output a token, other than a model that finds names."""
+    return families.has_head(config, "ForTokenClassification") and len(config.get("id2label") or ()) == 1
 
 
 def _bigrams(tokens: list[str]) -> Counter[tuple[str, ...]]:
@@ -361,7 +369,7 @@ def _summary(document: str, bounds: list[tuple[int, int]], scores: list[float], 
     spans: list[dict[str, Any]] = [{"start": bounds[i][0], "end": bounds[i][1], "score": round(float(scores[i]), 4)} for i in picked]
     text = together([document[span["start"] : span["end"]] for span in spans])
     ratio = round(len(text) / max(len(document), 1), 4)
-    return {"text": text, "sentences": spans, "ratio": ratio, "tokens_in": tokens, "tokens_out": 0, "cut": False}
+    return {"text": text, "sentences": spans, "ratio": ratio, "tokens_in": tokens, "tokens_out": 0, "cut": 0}
 
 
 # --- writing --------------------------------------------------------------------------------------------------------------

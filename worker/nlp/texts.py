@@ -9,6 +9,7 @@ from worker.nlp import folders
 
 Features = dict[str, list[int]]  # input_ids, and token_type_ids where a model tells two texts apart
 SPREAD = 1.2  # so far apart may lengths in a batch lie, unless the model says otherwise
+SLICE = 64  # texts whose tokens are held whole at a time: a column may hold books
 UNLIMITED = 4_096  # tokens, for models without a table of positions: attention over more would take all memory
 
 
@@ -18,31 +19,36 @@ def longest(model: Any, tokenizer: Any) -> int:
     return min(table - folders.first_position(model), int(tokenizer.model_max_length))
 
 
-def features(tokenizer: Any, firsts: Sequence[str], seconds: Sequence[str] | None, most: int) -> list[Features]:
-    """Token rows of texts, or of pairs of texts, cut to `most` tokens (of a pair, the longer text is cut first)."""
-    types = seconds is not None and "token_type_ids" in tokenizer.model_input_names
-    found = tokenizer(
-        list(firsts),
-        None if seconds is None else list(seconds),
-        truncation=True,
-        padding=False,
-        max_length=most,
-        return_attention_mask=False,
-        return_token_type_ids=types,
-    )
-    rows = [{"input_ids": ids or [tokenizer.pad_token_id or 0]} for ids in found["input_ids"]]
-    if types:
-        for row, kinds in zip(rows, found["token_type_ids"], strict=True):
-            row["token_type_ids"] = kinds or [0]
-    return rows
-
-
-def within_window(tokenizer: Any, firsts: Sequence[str], seconds: Sequence[str] | None = None) -> tuple[list[Features], list[bool]]:
-    """Token rows within the tokenizer's window, and which texts were longer."""
+def within_window(tokenizer: Any, firsts: Sequence[str], seconds: Sequence[str] | None = None) -> tuple[list[Features], list[int]]:
+    """Token rows of texts, or of pairs of texts, within the tokenizer's window, and how many tokens of each were left out
+    (of a pair, the longer text is cut first)."""
     most = tokenizer.model_max_length
-    probe = features(tokenizer, firsts, seconds, most + 1)
-    cut = [len(row["input_ids"]) > most for row in probe]
-    return (features(tokenizer, firsts, seconds, most) if any(cut) else probe), cut
+    types = seconds is not None and "token_type_ids" in tokenizer.model_input_names
+
+    def features(numbers: Sequence[int], **options: Any) -> list[Features]:
+        found = tokenizer(
+            [firsts[i] for i in numbers],
+            None if seconds is None else [seconds[i] for i in numbers],
+            return_attention_mask=False,
+            return_token_type_ids=types,
+            verbose=False,
+            **options,
+        )
+        rows = [{"input_ids": ids or [tokenizer.pad_token_id or 0]} for ids in found["input_ids"]]
+        if types:
+            for row, kinds in zip(rows, found["token_type_ids"], strict=True):
+                row["token_type_ids"] = kinds or [0]
+        return rows
+
+    rows, cut = list[Features](), list[int]()
+    for start in range(0, len(firsts), SLICE):
+        numbers = range(start, min(start + SLICE, len(firsts)))
+        rows += features(numbers)
+        cut += [max(0, len(rows[i]["input_ids"]) - most) for i in numbers]
+        if long := [i for i in numbers if cut[i]]:
+            for i, row in zip(long, features(long, truncation=True, max_length=most), strict=True):
+                rows[i] = row
+    return rows, cut
 
 
 def alike(lengths: Sequence[int], model: Any, most: int = 16) -> list[list[int]]:
@@ -77,8 +83,8 @@ def padded(rows: Sequence[Features], tokenizer: Any, device: Any) -> dict[str, A
     return found
 
 
-def means(model: Any, tokenizer: Any, texts: Sequence[str]) -> tuple[Any, list[bool]]:
-    """((texts, width) unit vectors, which texts were cut): the mean of the last states, as sentence encoders are trained."""
+def means(model: Any, tokenizer: Any, texts: Sequence[str]) -> tuple[Any, list[int]]:
+    """((texts, width) unit vectors, how many tokens of each were left out): the mean of the last states, as sentence encoders are trained."""
     import torch
 
     rows, cut = within_window(tokenizer, texts)

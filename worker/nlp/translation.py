@@ -9,7 +9,7 @@ from typing import Any
 from worker.nlp import Example, families, language, overlap
 from worker.nlp import rows as rows_of
 from worker.nlp.language import Written
-from worker.nlp.languages import NAMES, language_of, sentences
+from worker.nlp.languages import NAMES, foreign, language_of, sentences
 from worker.nlp.recipe import FULL, LORA, training
 from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
@@ -189,10 +189,11 @@ class Translation(Written):
                     "text": n_best[0]["text"],
                     "n_best": n_best,
                     "source_lang": facts["target_lang" if back else "source_lang"],
+                    "seen_lang": foreign(row["source"], letters_of(facts["target_lang" if back else "source_lang"])),
                     "target_lang": facts["source_lang" if back else "target_lang"],
                     "tokens_in": sum(len(row) for _found, row, _cut in mine),
                     "tokens_out": sum(found[0].tokens for found, _row, _cut in mine),
-                    "cut": any(is_cut for _found, _row, is_cut in mine),
+                    "cut": sum(left_out for _found, _row, left_out in mine),
                 }
             )
         return answers
@@ -231,8 +232,8 @@ def _prefix(model: Any, facts: dict[str, Any], back: bool) -> str:
     return f">>{facts['source_lang' if back else 'target_lang']}<< " if facts["told"] else ""
 
 
-def _question(tokenizer: Any, text: str, answer_tokens: int, facts: dict[str, Any], back: bool) -> tuple[list[int], bool]:
-    """(token row that asks a decoder, whether the text was cut)."""
+def _question(tokenizer: Any, text: str, answer_tokens: int, facts: dict[str, Any], back: bool) -> tuple[list[int], int]:
+    """(token row that asks a decoder, how many tokens of the text were left out)."""
     target = facts["source_lang" if back else "target_lang"]
     named = NAMES.get(letters_of(target), target or "the other language")
     return language.fitting(tokenizer, text, answer_tokens, lambda some: f"Translate into {named}:\n{some}")
@@ -260,7 +261,7 @@ def _examples(
     if not language.is_pairs(model):
         window = settings["target_window"]
         questions = [_question(tokenizer, source, window, facts, back) for source in sources]
-        return [language.prompted(tokenizer, ids, t, window, is_cut) for (ids, is_cut), t in zip(questions, targets, strict=True)]
+        return [language.prompted(tokenizer, ids, t, window, cut) for (ids, cut), t in zip(questions, targets, strict=True)]
     _turned(tokenizer, facts, back)
     code = _target_code(tokenizer, facts, back)
     before = "" if code else _prefix(model, facts, back)
@@ -274,11 +275,11 @@ def _examples(
 
 def _asked(
     model: Any, tokenizer: Any, sources: list[str], facts: dict[str, Any], back: bool, answer_tokens: int
-) -> tuple[list[list[int]], list[bool]]:
-    """(token rows, which were cut)."""
+) -> tuple[list[list[int]], list[int]]:
+    """(token rows, how many tokens of each were left out)."""
     if not language.is_pairs(model):
         found = [_question(tokenizer, source, answer_tokens, facts, back) for source in sources]
-        return [ids for ids, _is_cut in found], [is_cut for _ids, is_cut in found]
+        return [ids for ids, _cut in found], [cut for _ids, cut in found]
     _turned(tokenizer, facts, back)
     before = "" if _target_code(tokenizer, facts, back) else _prefix(model, facts, back)
     return language.within(tokenizer, [before + source for source in sources], tokenizer.model_max_length)

@@ -197,20 +197,19 @@ class TryIt extends HTMLElement {
   // --- asking ---
   async ask(replies = this.replies) {
     const empty = this.fields.find(field => field.required && !field.value.trim())
-    this.stop()
+    for (const reply of replies) reply.stop()
     if (empty) {
       empty.focus()
       return replies[0].fail(this.dataset.empty, false)
     }
-    const round = this.round = {}, question = this.question
+    const question = this.question
     this.keep()
     this.busy(true)
     await Promise.all(replies.map(reply => reply.ask(question)))
-    if (this.round === round) this.busy(false)
+    if (!this.replies.some(reply => reply.isBusy)) this.busy(false)
   }
 
   stop() {
-    this.round = null
     for (const reply of this.replies) reply.stop()
     this.busy(false)
   }
@@ -229,10 +228,17 @@ class TryIt extends HTMLElement {
   }
 
   answered(reply) {
-    const isFirst = reply === this.replies[0], { source_lang, target_lang } = reply.answer
-    if (isFirst && reply.view.marks) this.mark(reply.view.marks)
+    const isFirst = reply === this.replies[0], { source_lang, target_lang, seen_lang } = reply.answer
+    const isAsAsked = this.passage && reply.question.inputs[this.passage.name] === this.passage.value
+    if (isFirst && isAsAsked && reply.view.marks) this.mark(reply.view.marks)
     if (isFirst && source_lang) this.part("language").textContent = languageName(source_lang)
     if (target_lang && reply.part("language")) reply.part("language").textContent = languageName(target_lang)
+    if (reply.part("foreign")) {
+      const [seen, learnt] = [languageName(seen_lang), languageName(source_lang)]
+      reply.part("foreign").textContent = sentence(reply.part("foreign").dataset.words, { seen, learnt })
+      reply.part("foreign").hidden = !seen_lang
+    }
+    for (const state of this.querySelectorAll(`[data-warm="${reply.isUntuned ? "" : reply.dataset.model}"]`)) state.textContent = state.dataset.loaded
     this.differ()
   }
 
@@ -268,12 +274,12 @@ class TryIt extends HTMLElement {
     event.preventDefault()
     link.closest("details").open = false
     if (this.replies.length >= MOST_REPLIES) return
-    const { replyUrl, model, name, about, untuned } = link.dataset
+    const { replyUrl, model, name, untuned } = link.dataset
     if (this.replies.some(other => other.dataset.model === model && other.dataset.untuned === untuned)) return
     const reply = this.querySelector("template").content.firstElementChild.cloneNode(true)
     Object.assign(reply.dataset, { url: replyUrl, model }, untuned !== undefined && { untuned })
     reply.querySelector("[data-name]").textContent = reply.querySelector("[data-name]").title = name
-    reply.querySelector("[data-about]").textContent = about
+    reply.querySelector("[data-about]").append(...link.querySelector(".quiet").cloneNode(true).childNodes)
     this.part("replies").append(reply)
     this.arrange()
     if (this.fields.some(field => field.value.trim()) && this.replies[0].answer) this.ask([reply])
@@ -303,7 +309,7 @@ class TryIt extends HTMLElement {
   differ() {
     const replies = this.replies.filter(reply => reply.view?.differ)
     if (!replies.length) return
-    const isOn = this.part("differences")?.checked && replies.length > 1, first = replies[0].view.text
+    const first = replies[0].answer?.text, isOn = this.part("differences")?.checked && replies.length > 1 && first !== undefined
     for (const reply of replies) reply.view.differ(isOn && reply !== replies[0] ? first : undefined)
   }
 

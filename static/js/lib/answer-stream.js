@@ -26,14 +26,18 @@ class AnswerStream extends Written {
     this.part("sure").hidden = this.part("speed").hidden = this.part("tip").hidden = true
   }
 
-  piece({ text }) {
+  piece({ text, tokens }) {
     this.text += text
+    this.tokens.push(...(tokens ?? []))
     this.box.append(text)
   }
 
-  // What was there when somebody pressed Stop.
+  // What was there when somebody pressed Stop, with what is known of its tokens.
   stopped() {
-    this.part("speed").hidden = !this.text
+    if (!this.text) return
+    this.write()
+    this.part("sure").hidden = !this.areTold
+    this.part("speed").hidden = false
     this.part("speed").textContent = this.say("stopped")
   }
 
@@ -44,7 +48,11 @@ class AnswerStream extends Written {
     const speed = this.say("pace", { first: Math.round(first_ms), pace: tokens_per_s?.toFixed(1), in: tokens_in, out: tokens_out })
     this.part("speed").textContent = finish === "length" ? `${speed} ${this.dataset.length}` : speed
     this.part("speed").hidden = first_ms === undefined
-    this.part("sure").hidden = !this.tokens.some(token => token.p !== undefined)
+    this.part("sure").hidden = !this.areTold
+  }
+
+  get areTold() {
+    return this.tokens.some(token => token.p !== undefined)
   }
 
   // Token by token where they make up the text; else as it is.

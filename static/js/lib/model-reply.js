@@ -28,7 +28,7 @@ class ModelReply extends HTMLElement {
   // --- asking ---
   async ask(question) {
     this.stop()
-    const asking = this.asking = new AbortController(), untuned = "untuned" in this.dataset
+    const asking = this.asking = new AbortController(), untuned = this.isUntuned
     this.busy(true)
     try {
       await this.ready
@@ -58,8 +58,16 @@ class ModelReply extends HTMLElement {
     if (!this.asking) return
     this.asking.abort()
     this.asking = null
-    if (this.hasAttribute("aria-busy")) this.view.stopped?.()
+    if (this.isBusy) this.halt()
     this.busy(false)
+  }
+
+  // What was written before somebody pressed Stop can still be read and copied.
+  halt() {
+    this.view.stopped?.()
+    this.part("latency").textContent = ""
+    this.part("link").hidden = true
+    this.part("under").hidden = this.part("copy").hidden = !this.view.text
   }
 
   // The base's word stands beside the answer, later and quietly: it is a comparison, not the answer.
@@ -73,6 +81,14 @@ class ModelReply extends HTMLElement {
         this.part("base-line").hidden = false
       }
     } catch { /* without the comparison the answer is still there */ }
+  }
+
+  get isUntuned() {
+    return "untuned" in this.dataset
+  }
+
+  get isBusy() {
+    return this.hasAttribute("aria-busy")
   }
 
   // --- showing ---
@@ -127,13 +143,14 @@ class ModelReply extends HTMLElement {
 
   show(answer, question) {
     this.begin()
-    this.answer = answer
+    Object.assign(this, { answer, question })
     this.view.show(answer, question)
     const took = typeof answer.latency_ms === "number" ? span(answer.latency_ms) : ""
     this.part("latency").textContent = [took, answer.engine].filter(Boolean).join(" · ")
     this.part("link").hidden = !answer.id
     this.part("link").href = `${this.words.shared}${answer.id}/`
     this.part("cut").hidden = !answer.cut
+    this.part("cut").textContent = sentence(this.part("cut").dataset.words, { count: Number(answer.cut).toLocaleString() })
     this.part("copy").hidden = !this.view.text
     this.part("under").hidden = false
     this.part("aloud").textContent = this.view.spoken
