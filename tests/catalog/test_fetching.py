@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from django.urls import reverse
 
-from tests.worker.tiny import tiny_base
+from tests.worker.tiny import tiny_base, tiny_classifier
 from webapp.catalog.fetching import fetch_model
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import actor_of
@@ -123,6 +123,18 @@ def test_a_model_is_fetched_whole_from_one_commit_and_nothing_else_of_it(hub, fe
     assert not names & {"pytorch_model.bin", "evil.py", ".cache"}
     assert {revision for revision, _ in hub.fetched} == {COMMIT}
     assert ModelVersion.objects.trainable().filter(pk=model.pk).exists()
+
+
+def test_a_model_that_has_learnt_a_task_elsewhere_can_be_asked_as_it_came(hub, fetched, signed_in, alice, tmp_path):
+    folder = tiny_classifier(tmp_path / "tuned", ["bad", "good"])
+    hub.repositories["tiny/tuned"] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    model = fetched("tiny/tuned")
+    assert (model.state, model.task, model.labels) == ("ready", "classification", ["bad", "good"]) and model.is_answering
+    assert "tuned" in signed_in(alice).get(reverse("playground:page"), {"model": model.pk}).content.decode()
+    page = signed_in(alice).get(reverse("catalog:list"))
+    assert model in page.context["bases"] and model not in page.context["trained"]
+    plain = fetched()
+    assert (plain.task, plain.labels, plain.is_answering) == ("", [], False)
 
 
 def test_asking_twice_fetches_once_and_doing_the_work_twice_is_harmless(hub, fetched, alice):

@@ -227,3 +227,25 @@ def test_killed_and_resumed_writing_ends_in_the_very_same_weights(family, tmp_pa
     resumed = list(train(spec("torn", fence=2, resume=saved["path"], resume_sha256=saved["manifest_sha256"])))[-1]
     weights_of = [(Path(done["model"]) / "model.safetensors").read_bytes() for done in (whole, resumed)]
     assert hashlib.sha256(weights_of[0]).hexdigest() == hashlib.sha256(weights_of[1]).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("config", "comes"),
+    [
+        ({"model_type": "bert", "architectures": ["BertModel"]}, {}),
+        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, {}),
+        (
+            {"model_type": "bert", "architectures": ["BertForSequenceClassification"], "id2label": {"1": "good", "0": "bad", "10": "c"}},
+            {"classification": ("bad", "good", "c")},
+        ),
+        ({"model_type": "bert", "architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, {}),
+        ({"model_type": "bert", "architectures": ["BertForQuestionAnswering"]}, {"question_answering": ()}),
+        ({"model_type": "marian", "architectures": ["MarianMTModel"]}, {"translation": ()}),
+        ({"model_type": "m2m_100", "architectures": ["M2M100ForConditionalGeneration"]}, {}),
+        ({"model_type": "bart", "architectures": ["BartModel"]}, {}),
+        ({"model_type": "t5", "task_specific_params": {"summarization": {"prefix": "summarize: "}}}, {"summarization": ()}),
+        ({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, {"generation": ()}),
+    ],
+)
+def test_what_a_model_of_others_can_be_asked_is_read_off_its_configuration(config, comes):
+    assert {slug: found for slug, task in TASKS.items() if (found := task.comes_with(config)) is not None} == comes

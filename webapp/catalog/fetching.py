@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
-from webapp.catalog.models import ModelVersion, fields_of
+from webapp.catalog.models import ModelVersion, fields_of, skill_of
 from webapp.work.models import WorkItem
 from worker.weights import PICKLES, TOKENIZER_FILES, Unusable, look
 
@@ -153,7 +153,7 @@ def chosen(files: dict[str, int]) -> dict[str, int]:
 
 def facts_of(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
     """The fields of the model that lies in `folder` now. Raises Unusable when it is not what it should be."""
-    facts = fields_of(look(folder))
+    facts = fields_of(look(folder)) | skill_of(folder)
     languages = card.get("language") or []
     licence = card.get("license") or ""
     return facts | {

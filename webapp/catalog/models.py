@@ -25,7 +25,7 @@ from webapp.people.models import Team, TeamQuerySet, User
 from webapp.work.models import WorkItem
 from worker.nlp import TASKS, families
 from worker.spec import SpecError
-from worker.weights import Unusable, Weights, look
+from worker.weights import Unusable, Weights, look, read_config
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -181,7 +181,7 @@ class ModelVersion(models.Model):
         if not (is_allowed(folder) and folder.is_dir() and all(is_allowed(file.resolve()) for file in folder.iterdir())):
             raise SpecError("folder", _("Only folders inside those that an administrator allowed (TUNEBENCH_MODEL_DIRS) can be added."))
         try:
-            facts = fields_of(look(folder))
+            facts = fields_of(look(folder)) | skill_of(folder)
         except Unusable as refusal:
             raise SpecError("folder", str(refusal)) from None
         mine: Any = cls.objects.filter(team=actor.team_id, kind=cls.Kind.FOLDER, deleted_at=None)
@@ -335,6 +335,15 @@ class ModelVersion(models.Model):
 
 def fields_of(weights: Weights) -> dict[str, Any]:
     return {"family": weights.family[:60], "shape": weights.shape, "parameters": weights.parameters, "bytes": weights.bytes}
+
+
+def skill_of(folder: Path) -> dict[str, Any]:
+    """What a model that was not made here can be asked as it came: its task and its labels; no task where it must learn one first."""
+    config = read_config(folder / "config.json")
+    for slug, task in TASKS.items():
+        if (labels := task.comes_with(config)) is not None:
+            return {"task": slug, "labels": list(labels)}
+    return {"task": "", "labels": []}
 
 
 def below_files(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -40,7 +41,7 @@ def add(request: SignedIn) -> HttpResponse:
 def listing(request: SignedIn, errors: dict[str, str] | None = None, status: int = 200) -> HttpResponse:
     actor = request.actor
     present = ModelVersion.objects.at_hand(actor).present().listed()
-    mine = present.exclude(task="").exclude(kind=ModelVersion.Kind.STARTER).order_by("-pk")
+    mine = present.filter(kind=ModelVersion.Kind.RUN).order_by("-pk")
     if before := request.GET.get("before"):
         mine = mine.filter(pk__lt=find(actor, ModelVersion, before).pk)
     page = list(mine[: PAGE + 1])
@@ -49,7 +50,7 @@ def listing(request: SignedIn, errors: dict[str, str] | None = None, status: int
         "trained": page[:PAGE],
         "older": page[PAGE - 1].pk if len(page) > PAGE else None,
         "starters": present.filter(kind=ModelVersion.Kind.STARTER).exclude(task="").order_by("task", "name"),
-        "bases": present.filter(task="").order_by("-pk")[:200],
+        "bases": present.exclude(kind=ModelVersion.Kind.RUN).exclude(~Q(task=""), kind=ModelVersion.Kind.STARTER).order_by("-pk")[:200],
         "deleted": find(actor, ModelVersion.objects.exclude(deleted_at=None), gone) if gone else None,
         "folders": offered_folders(),
         "errors": errors or {},

@@ -63,6 +63,12 @@ class Task:
         """Free baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES."""
         return {}
 
+    # --- models of others (no torch) ---
+    def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
+        """The labels (often none) that a model which was not made here already answers with; None where it must learn this task
+        first. `config` is what config.json says."""
+        return None
+
     # --- training (torch inside) ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         """What answers will need to know of the training rows, a polars frame: kept as `config.tunebench` of the model."""

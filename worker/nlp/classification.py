@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -163,6 +164,13 @@ class Classification(Task):
 
         return measures.text_baselines(columns(train), columns(held_out))
 
+    def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
+        if not families.has_head(config, HEAD):
+            return None
+        names = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
+        are_named = len(names) > 1 and not all(re.fullmatch(r"LABEL_\d+", name) for name in names.values())
+        return tuple(names[number] for number in sorted(names)) if are_named else None
+
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         return {"inputs": ["text", "pair"] if "pair" in rows.columns else ["text"]}
@@ -225,9 +233,10 @@ class Classification(Task):
 
     # --- answering ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
-        model = folders.open_model(folder, "AutoModelForSequenceClassification").eval()
+        model, tokenizer = folders.open_model(folder, "AutoModelForSequenceClassification").eval(), folders.open_tokenizer(folder)
+        tokenizer.model_max_length = texts.longest(model, tokenizer)
         names = model.config.id2label
-        return model, folders.open_tokenizer(folder), tuple(names[i] for i in range(len(names)))
+        return model, tokenizer, tuple(names[i] for i in range(len(names)))
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
         kind = "AutoModelForSequenceClassification" if families.has_head(folders.check_folder(folder), HEAD) else "AutoModel"

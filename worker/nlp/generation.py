@@ -141,6 +141,9 @@ class Generation(Written):
                 found.append(("text", _("No message of the assistant has a text, so there is nothing to learn.")))
         return found
 
+    def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
+        return () if families.shape_of(config) == families.DECODER else None
+
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         """Whether it is asked (a prompt, then an answer), or goes on with what was begun."""

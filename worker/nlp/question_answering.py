@@ -15,6 +15,7 @@ from worker.nlp.recipe import FULL, LORA, QUICK, training
 from worker.spec import Field, Metric, Role, Setting
 from worker.spec import gettext_noop as _
 
+HEAD = "ForQuestionAnswering"
 LOOKED_AT = 20  # best starts and best ends of a window that are paired
 NOWHERE = -1e4  # a logit outside the passage
 WINDOWS_AT_ONCE = 16
@@ -136,6 +137,9 @@ class QuestionAnswering(Task):
             scores.append(overlap.span_scores(passages[row["context"]][nearest], right_answers(row)))
         return {"nearest_sentence": overlap.mean_of(scores), **never}
 
+    def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
+        return () if families.has_head(config, HEAD) else None
+
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         may = settings["no_answer"]
@@ -215,10 +219,12 @@ class QuestionAnswering(Task):
 
     # --- answering ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
-        return folders.open_model(folder, "AutoModelForQuestionAnswering").eval(), folders.open_tokenizer(folder), ()
+        model, tokenizer = folders.open_model(folder, "AutoModelForQuestionAnswering").eval(), folders.open_tokenizer(folder)
+        tokenizer.model_max_length = texts.longest(model, tokenizer)
+        return model, tokenizer, ()
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
-        if families.has_head(folders.check_folder(folder), "ForQuestionAnswering"):
+        if families.has_head(folders.check_folder(folder), HEAD):
             return self.open(folder)[:2]
         model, tokenizer = folders.open_model(folder, "AutoModel").eval(), folders.open_tokenizer(folder)
         tokenizer.model_max_length = texts.longest(model, tokenizer)
@@ -252,7 +258,7 @@ class QuestionAnswering(Task):
     ) -> list[dict[str, Any]]:
         """Of a base that answers questions already, its answer; else the sentence that means most nearly what the question
         means: cosine of the mean of the last states."""
-        if type(model).__name__.endswith("ForQuestionAnswering"):
+        if type(model).__name__.endswith(HEAD):
             return self.answer(model, tokenizer, labels, inputs, parameters)
         answers = []
         for row in inputs:

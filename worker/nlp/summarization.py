@@ -105,6 +105,10 @@ class Summarization(Written):
             scores.append(overlap.rouge(together(lead), [row["summary"]]))
         return {"lead_3": overlap.mean_of(scores)} if scores else {}
 
+    def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
+        taught = config.get("model_type") == "pegasus" or "summarization" in (config.get("task_specific_params") or {})
+        return () if taught and families.shape_of(config) == families.ENCODER_DECODER else None
+
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         """How many sentences a summary of these rows has: the median of the best choices, on the first 200 rows."""

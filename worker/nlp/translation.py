@@ -105,6 +105,10 @@ class Translation(Written):
         sources, targets = few["source"].to_list(), few["target"].to_list()
         return {"copy": overlap.translation_metrics(sources, targets, language_of(targets))[0]}
 
+    def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
+        """Marian knows one direction; the models of many languages must be told theirs."""
+        return () if config.get("model_type") == "marian" else None
+
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
         def named(setting: str, column: str) -> str:
