@@ -152,6 +152,13 @@ def test_a_plain_number_is_shown_as_it_is_and_lower_is_ahead(signed_in, alice, t
     assert "12.3 lower than the best baseline" in said(signed_in(alice).get("/runs/"))
 
 
+def test_the_headline_counts_the_rows_that_its_score_is_of(signed_in, alice, team, rows, seq2seq, toy, monkeypatch):
+    run = done(team, alice, rows, seq2seq, evaluation={**EVALUATION, "of_answers": ["bleu"]})
+    assert "on 100 rows that this run has not learnt from" in said(signed_in(alice).get(page_of(run)))
+    monkeypatch.setattr(toy, "primary_metric", "bleu")
+    assert "on 60 rows that this run has not learnt from" in said(signed_in(alice).get(page_of(run)))
+
+
 def test_a_run_behind_its_base_says_so(signed_in, alice, team, rows, seq2seq):
     run = done(team, alice, rows, seq2seq, {**METRICS, "perplexity": 50.0})
     assert '<b class="warn">4.40 higher</b>' in said(signed_in(alice).get(page_of(run)))

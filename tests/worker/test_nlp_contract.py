@@ -173,6 +173,7 @@ def test_rows_become_a_model_that_answers_and_can_be_learnt_from_again(task, fam
     assert all(asked <= set(example) for example in evaluation["examples"])
     if task.evaluation_view in ("texts", "spans") and task.slug != Counting.slug:
         assert {"inputs", "reference", "answer", "scores"} <= set(evaluation["samples"][0]) and evaluation["tried"] == 12
+    assert task.primary_metric not in evaluation["of_answers"] or evaluation["tried"] == 12
     json.dumps(messages, allow_nan=False)
 
     folder = Path(done["model"])

@@ -39,6 +39,12 @@ class Standing:
         return score
 
     @property
+    def rows(self) -> int:
+        """On how many held-out rows the score was measured: of what is written, only some are answered."""
+        answered = self.metric.name in self.run.evaluation.get("of_answers", ())
+        return int(self.run.evaluation["tried"] if answered else self.run.metrics.get("rows", 0))
+
+    @property
     def score_shown(self) -> str:
         return "–" if self.score is None else self.metric.shown(self.score)
 

@@ -353,7 +353,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     _loss, metrics, evaluation = yield from scored(held_out, lambda numbers: forward.outputs([held_out[i] for i in numbers]))
     model.set_attn_implementation(stock_attention)
     more, drawn = yield from tried(model, tokenizer, rows, "answering")
-    metrics, evaluation = {**metrics, **more}, {"split": split, **evaluation, **drawn}
+    metrics, evaluation = {**metrics, **more}, {"split": split, **evaluation, **drawn, "of_answers": sorted(more)}
     _check_rows(hashing, spec, wait=True)
     yield _log(f"Held-out rows ({split}): {_said({name: metrics[name] for name in metrics if name != 'rows'})}. Saving the model.")
     saved = save_result(spec, learner, tokenizer, labels, settings, metrics, evaluation, control.still_mine)
