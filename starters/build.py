@@ -568,6 +568,7 @@ def card(starter: Starter, about: dict[str, Any], rows: Rows) -> str:
     rivals = "; ".join(f"{BASELINES[name].lower()}: {score:.1f}" for name, score in value.items())
     beside = f"For comparison, what costs nothing ({task.metric(task.primary_metric).title}): {rivals}.\n\n" if rivals else ""
     began = f"all-MiniLM-L6-v2 (Apache-2.0); stored is the difference to it, of rank {starter.rank}" if starter.rank else starter.began
+    aside = "set aside; the last state is kept" if starter.takes_last else "to pick the best state"
     size = "22.7 million parameters, 6 layers" if starter.rank else "a few million parameters"
     return f"""---
 license: {starter.licence}
@@ -580,7 +581,7 @@ A small model that comes with Tunebench, so that the playground answers on the f
 - Task: {task.title.lower()}
 - Size: {size}, half precision
 - Began with: {began}
-- Learnt from: {starter.data}; {counts["train"]:,} rows, {counts["validation"]:,} to pick the best state
+- Learnt from: {starter.data}; {counts["train"]:,} rows, {counts["validation"]:,} {aside}
 - Licence: {starter.licence}{" (share alike, as its data asks)" if "-sa-" in starter.licence else ""}
 - Made by: `manage.py starters build {starter.name}`
 
