@@ -107,7 +107,7 @@ def test_chosen_sentences_are_marked_in_the_document_by_characters(tab, made):
     assert DOCUMENT.startswith("😀")
     assert tab.locator("[data-marks] mark").all_inner_texts() == ["Boats came in at dawn.", "By noon the market was full."]
     assert "Chosen sentences: 2. 51 characters, 50 % of the document" in tab.locator("model-reply").inner_text()
-    assert tab.locator("[data-cut]").inner_text() == "The text is longer than the model reads: 120 tokens of it were left out."
+    assert tab.locator("[data-cut]").inner_text() == "The text is longer than the model reads. Tokens left out: 120."
     tab.locator("textarea").press("End")
     tab.keyboard.type(" More.")
     assert tab.locator("[data-marks] mark").count() == 0

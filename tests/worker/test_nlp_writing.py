@@ -1,6 +1,7 @@
 """Written answers: loss on the answer alone, the same text from the same seed, stops, languages, and honest measures."""
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -220,7 +221,7 @@ def test_a_text_is_translated_sentence_by_sentence_and_versions_are_kept(tmp_pat
     assert cut["cut"] == 300 + 3 + 1 - 64  # the word before it has three tokens
 
 
-def test_paragraphs_stay_paragraphs_and_a_version_is_as_sure_as_its_tokens(tmp_path):
+def test_paragraphs_stay_paragraphs(tmp_path):
     settings = read_settings(TRANSLATION.settings, {}, "full")
     model, tokenizer = TRANSLATION.load(str(toys.base_model(tmp_path, "marian")), (), settings, "full", {})
     model.eval().config.tunebench = {"source_lang": "zh", "target_lang": "en", "both_ways": False, "told": False}
@@ -241,9 +242,28 @@ def test_a_version_is_as_sure_as_its_tokens_are_likely_whatever_it_is_padded_wit
     with torch.no_grad():
         out = model.generate(**x, max_new_tokens=7, max_length=None, return_dict_in_generate=True, output_scores=True, do_sample=False)
         likely = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
-    real = out.sequences[:, start:] != tokenizer.pad_token_id
+    real = language._real(out.sequences[:, start:], torch.tensor([3]), tokenizer.pad_token_id)
     wanted = ((likely.nan_to_num(neginf=0) * real).sum(1) / real.sum(1)).exp()
-    assert language._sureness(model, x, out.sequences, start, tokenizer.pad_token_id) == pytest.approx(wanted.tolist(), abs=2e-4)
+    assert language._sureness(model, x, out.sequences, start, real) == pytest.approx(wanted.tolist(), abs=2e-4)
+
+
+def test_a_version_is_as_sure_alone_as_beside_longer_ones():
+    """Beams fill what is shorter with the token that ends, where padding has the number 0, as in our translator."""
+    model, tokenizer, _labels = TRANSLATION.open(str(Path(__file__).parents[2] / "starters/translator-en-zh"))
+    parameters = TRANSLATION.read_parameters({"beams": 4})
+    inputs = [{"source": text} for text in ("Thank you.", "Where is the station?", "I would like to go home now, but it is raining.")]
+    alone = [TRANSLATION.answer(model, tokenizer, (), [row], parameters)[0] for row in inputs]
+    together = TRANSLATION.answer(model, tokenizer, (), inputs, parameters)
+    for one, other in zip(alone, together, strict=True):
+        assert (one["text"], one["tokens_out"]) == (other["text"], other["tokens_out"])
+        assert one["n_best"][0]["score"] == pytest.approx(other["n_best"][0]["score"], abs=2e-4)
+    assert len({a["tokens_out"] for a in together}) > 1 and all(0 < a["n_best"][0]["score"] < 1 for a in together)
+
+
+def test_what_was_written_ends_with_its_first_end():
+    said = torch.tensor([[5, 6, 3, 3, 3], [5, 3, 0, 0, 0], [5, 6, 7, 8, 9], [0, 0, 0, 0, 0]])
+    assert language._real(said, torch.tensor([3]), 0).sum(1).tolist() == [3, 2, 5, 0]
+    assert language._real(said, torch.tensor([0, 3]), 0).sum(1).tolist() == [3, 2, 5, 1], "a model that pads with its end"
 
 
 def test_what_a_decoder_reads_it_may_say_once_more_and_what_it_said_it_may_not(decoder):
@@ -391,6 +411,7 @@ def test_languages_are_told_apart_offline():
         ("WiFi", "zh", ""),
         ("😀", "en", ""),
         ("anything at all", "", ""),
+        ("Благодаря му всичко е наред днес", "bg", ""),
     ],
 )
 def test_a_text_in_another_language_than_the_model_has_learnt_from_is_told_where_that_is_sure(text, learnt, seen):
@@ -438,7 +459,8 @@ def test_a_chat_template_that_refuses_a_role_gives_way_to_the_plain_form(decoder
 
 
 @pytest.mark.parametrize(
-    ("name", "letters"), [("zho_Hans", "zh"), ("zh_CN", "zh"), ("__de__", "de"), ("jpn_Jpan", "ja"), ("en", "en"), ("", "")]
+    ("name", "letters"),
+    [("zho_Hans", "zh"), ("zh_CN", "zh"), ("__de__", "de"), ("spa", ""), ("German", ""), ("jpn_Jpan", "ja"), ("en", "en"), ("", "")],
 )
 def test_a_language_called_as_a_model_calls_it_is_known_by_its_letters(name, letters):
     from worker.nlp.translation import letters_of

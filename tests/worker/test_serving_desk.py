@@ -277,6 +277,15 @@ def test_an_answer_that_is_written_for_too_long_is_ended_and_costs_nobody_else_a
     assert "fewer beams" in outcomes(said)["long"]["reason"] and len(words) < 100
 
 
+def test_what_took_too_long_together_is_answered_one_by_one(desk, said, models, monkeypatch):
+    monkeypatch.setattr("worker.serving.desk.WRITTEN_S", 0.1)
+    quick = lambda *asked: [{"text": "done"}]  # noqa: E731
+    monkeypatch.setattr(TASKS["summarization"], "open", TASKS["classification"].open)
+    monkeypatch.setattr(TASKS["summarization"], "answer", lambda *asked: quick(*asked) if len(asked[3]) == 1 else slow([])(*asked))
+    serve(desk, *(question(models["one"], name, task="summarization", inputs={"document": "it"}) for name in "abc"))
+    assert [outcomes(said)[name]["type"] for name in "abc"] == ["answer"] * 3
+
+
 def test_an_answer_that_nobody_waits_for_is_not_written_to_its_end(desk, said, models, monkeypatch):
     monkeypatch.setattr(TASKS["summarization"], "open", TASKS["classification"].open)
     monkeypatch.setattr(TASKS["summarization"], "answer", slow(words := []))

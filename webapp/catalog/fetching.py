@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 WANTED = (
     *("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "README.md"),
     *TOKENIZER_FILES,
-    *("merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("merges.txt", "*.spm", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
 )
 SMALL = 64 * 1024**2  # bytes; anything wanted that is not weights is smaller
 WATCH_S = 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -165,11 +164,12 @@ class Classification(Task):
         return measures.text_baselines(columns(train), columns(held_out))
 
     def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
-        if not families.has_head(config, HEAD):
+        """A classifier whose labels have names, and of which one applies."""
+        named = config.get("id2label")
+        if not families.has_head(config, HEAD) or config.get("problem_type") == "multi_label_classification" or not isinstance(named, dict):
             return None
-        names = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
-        are_named = len(names) > 1 and not all(re.fullmatch(r"LABEL_\d+", name) for name in names.values())
-        return tuple(names[number] for number in sorted(names)) if are_named else None
+        names = tuple(str(named.get(str(number), "")) for number in range(len(named)))
+        return names if len(names) > 1 and all(names) and not all(name.startswith("LABEL_") for name in names) else None
 
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,8 @@ class Generation(Written):
         return found
 
     def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
-        return () if families.shape_of(config) == families.DECODER else None
+        writes = families.has_head(config, "ForCausalLM") or families.has_head(config, "LMHeadModel")
+        return () if writes and families.shape_of(config) == families.DECODER else None
 
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
@@ -156,15 +157,17 @@ class Generation(Written):
     ) -> list[Example]:
         """A prompt with its completion is one example; a text gives one for each window, none of which sees another text."""
         examples: list[Example] = []
-        for row in rows.iter_rows(named=True):
+        for number, row in enumerate(rows.iter_rows(named=True)):
+            more: list[Example]
             prompt, completion, text = (str(row.get(name) or "") for name in ("prompt", "completion", "text"))
             if prompt.strip() and completion.strip():
                 asked, _cut = language.prompt_ids(tokenizer, prompt, texts.UNLIMITED)
-                examples.append(language.prompted(tokenizer, asked, completion, settings["target_window"]))
+                more = [language.prompted(tokenizer, asked, completion, settings["target_window"])]
             elif (messages := messages_of(text)) is not None:
-                examples += _chat(tokenizer, messages)
+                more = _chat(tokenizer, messages)
             else:
-                examples += _continued(tokenizer, completion if completion.strip() else text)
+                more = _continued(tokenizer, completion if completion.strip() else text)
+            examples += [{**example, "row": number} for example in more]
         return [example for example in examples if example["weight"] > 0]
 
     def trial(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.nlp import Example, Task, families, folders, texts
+from worker.nlp.decoding import ends_of
 from worker.spec import Metric, Setting
 from worker.spec import gettext_noop as _
 
@@ -167,14 +168,17 @@ def opening(tokenizer: Any) -> list[int]:
     return [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
 
 
-def fitting(tokenizer: Any, text: str, answer_tokens: int, laid: Callable[[str], str]) -> tuple[list[int], int]:
-    """(token row that asks a decoder `laid(text)`, how many tokens of the text's end were left out), with room for an answer."""
+def fitting(tokenizer: Any, some: Sequence[str], answer_tokens: int, laid: Callable[[str], str]) -> tuple[list[list[int]], list[int]]:
+    """(token rows that ask a decoder `laid(text)`, how many tokens of each text's end were left out), with room for an answer."""
     most = tokenizer.model_max_length
     around = len(prompt_ids(tokenizer, laid(""), texts.UNLIMITED)[0])
     room = max(8, most - min(answer_tokens, most // 2) - around)
-    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-    cut = max(0, len(found) - room)
-    return prompt_ids(tokenizer, laid(text[: found[room - 1][1]] if cut else text), most)[0], cut
+    rows, cut = list[list[int]](), list[int]()
+    for text in some:
+        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        cut.append(max(0, len(ids) - room))
+        rows.append(prompt_ids(tokenizer, laid(tokenizer.decode(ids[:room]) if cut[-1] else text), most)[0])
+    return rows, cut
 
 
 def prompted(tokenizer: Any, asked: list[int], completion: str, target_window: int, cut: int = 0) -> Example:
@@ -217,9 +221,12 @@ def written(
         "num_return_sequences": count,
         "do_sample": False,
         "max_length": None,
+        "no_repeat_ngram_size": 0,  # this and the next: whatever the model's own defaults say
+        "return_dict_in_generate": False,
         **({"length_penalty": float(chosen["length_penalty"]), "early_stopping": True} if beams > 1 else {}),
         **({"forced_bos_token_id": forced} if forced is not None else {}),
     }
+    ends = torch.tensor(sorted(ends_of(model, tokenizer)), dtype=torch.long, device=model.device)
     found: list[list[Text]] = [[] for _row in rows]
     for group in texts.alike([len(row) for row in rows], model, AT_ONCE):
         x = _left_padded([rows[i] for i in group], tokenizer, model.device, on_left=not is_pairs(model))
@@ -234,11 +241,22 @@ def written(
                 logits_processor=_unrepeated(int(chosen["no_repeat_ngram"]), start),
                 stopping_criteria=_pauses(),
             )
-        scores = _sureness(model, x, sequences, start, tokenizer.pad_token_id) if is_scored else [0.0] * len(sequences)
-        for at, (ids, score) in enumerate(zip(sequences[:, start:].tolist(), scores, strict=True)):
+        real = _real(sequences[:, start:], ends, tokenizer.pad_token_id)
+        counts = real.sum(1).tolist()
+        real[:, 0] &= forced is None  # nobody chose that token
+        scores = _sureness(model, x, sequences, start, real) if is_scored else [0.0] * len(sequences)
+        for at, (ids, score, tokens) in enumerate(zip(sequences[:, start:].tolist(), scores, counts, strict=True)):
             text = tokenizer.decode(ids, skip_special_tokens=True).strip()
-            found[group[at // count]].append(Text(text, score, sum(token != tokenizer.pad_token_id for token in ids)))
+            found[group[at // count]].append(Text(text, score, tokens))
     return found
+
+
+def _real(said: Any, ends: Any, pad: int) -> Any:
+    """Which tokens of (versions, tokens) were written: up to the first that ends, whatever the rest was filled with."""
+    import torch
+
+    is_end = torch.isin(said, ends)
+    return (is_end.cumsum(1) - is_end.long() == 0) & (is_end | (said != pad))
 
 
 def _unrepeated(size: int, start: int) -> Any:
@@ -265,14 +283,15 @@ def _pauses() -> Any:
     return StoppingCriteriaList([Pause()])
 
 
-def _sureness(model: Any, x: dict[str, Any], sequences: Any, start: int, pad: int) -> list[float]:
-    """The geometric mean of the probabilities of each version's tokens. Read once more when they are written: to keep the
+def _sureness(model: Any, x: dict[str, Any], sequences: Any, start: int, real: Any) -> list[float]:
+    """The geometric mean of the probabilities of each version's `real` tokens. Read once more when they are written: to keep the
     chances of every word of the vocabulary at every step would take gigabytes."""
     import inspect
 
     import torch
 
-    times = len(sequences) // len(x["input_ids"])
+    times, said = len(sequences) // len(x["input_ids"]), sequences[:, start:]
+    fewer: dict[str, int] = {}
     mask = x["attention_mask"].repeat_interleave(times, 0)
     if is_pairs(model):
         given = {
@@ -283,19 +302,20 @@ def _sureness(model: Any, x: dict[str, Any], sequences: Any, start: int, pad: in
     else:
         mask = torch.cat([mask, mask.new_ones(len(sequences), sequences.shape[1] - start - 1)], 1)
         given = {"input_ids": sequences[:, :-1], "attention_mask": mask}
-        if "position_ids" in inspect.signature(model.forward).parameters:
+        known = inspect.signature(model.forward).parameters
+        if "position_ids" in known:
             given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+        if "logits_to_keep" in known:
+            fewer, start = {"logits_to_keep": sequences.shape[1] - start}, 1
     vocabulary = model.config.get_text_config().vocab_size
     size = max(1, MOST_LOGITS // (given.get("decoder_input_ids", given["input_ids"]).shape[1] * vocabulary))
     found: list[float] = []
     for at in range(0, len(sequences), size):
         part = slice(at, at + size)
         with torch.inference_mode():
-            logits = model(**{name: value[part] for name, value in given.items()}, use_cache=False).logits[:, start - 1 :].float()
-        said = sequences[part, start:]
-        chances = logits.log_softmax(-1).gather(2, said[..., None])[..., 0]
-        real = said != pad
-        found += ((chances * real).sum(1) / real.sum(1).clamp(min=1)).exp().tolist()
+            out = model(**{name: value[part] for name, value in given.items()}, use_cache=False, **fewer)
+        chances = out.logits[:, start - 1 :].float().log_softmax(-1).gather(2, said[part, :, None])[..., 0]
+        found += ((chances * real[part]).sum(1) / real[part].sum(1).clamp(min=1)).exp().tolist()
     return [round(min(1.0, score), 4) for score in found]
 
 
@@ -346,7 +366,8 @@ class Written(Task):
         tokens = max(sum(count for _loss, count, _right in found), 1)
         loss = sum(loss for loss, _count, _right in found) / tokens
         right = sum(hits for _loss, _count, hits in found)
-        return {"perplexity": math.exp(min(loss, 50.0)), "token_accuracy": right / tokens, "rows": len(examples)}, {}
+        rows = len({e.get("row", at) for at, e in enumerate(examples)})  # one may make several examples
+        return {"perplexity": math.exp(min(loss, 50.0)), "token_accuracy": right / tokens, "rows": rows}, {}
 
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         model, tokenizer = open_writer(base)

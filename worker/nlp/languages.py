@@ -73,12 +73,12 @@ def foreign(text: str, expected: str) -> str:
     line = " ".join(text.split())[:80]
     letters = sum(character.isalpha() for character in line)
     latin = sum(unicodedata.name(character, "").startswith("LATIN") for character in line)
-    if not expected or letters < FEWEST_LETTERS:
+    if expected not in NAMES or letters < FEWEST_LETTERS:
         return ""
     found = detect(line, model="lite", k=1)[0]
     code, is_sure = str(found["lang"])[:2], float(found["score"]) >= SURE
     other_writing = (latin > letters / 2) == (expected in NOT_LATIN)
-    return code if code != expected and is_sure and (other_writing or letters >= MANY_LETTERS) else ""
+    return code if code in NAMES and code != expected and is_sure and (other_writing or letters >= MANY_LETTERS) else ""
 
 
 def words(text: str) -> list[str]:

@@ -106,8 +106,9 @@ class Summarization(Written):
         return {"lead_3": overlap.mean_of(scores)} if scores else {}
 
     def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
-        taught = config.get("model_type") == "pegasus" or "summarization" in (config.get("task_specific_params") or {})
-        return () if taught and families.shape_of(config) == families.ENCODER_DECODER else None
+        """Pegasus, T5, and a BART that was tuned: that one also says how short a summary may be."""
+        kind, is_named = config.get("model_type"), "summarization" in (config.get("task_specific_params") or {})
+        return () if kind == "pegasus" or (is_named and (kind == "t5" or (kind == "bart" and config.get("min_length")))) else None
 
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
@@ -133,8 +134,8 @@ class Summarization(Written):
         if language.is_pairs(model):
             return language.paired(tokenizer, [_prefix(model) + document for document in documents], summaries, settings["target_window"])
         window = settings["target_window"]
-        asked = [language.fitting(tokenizer, document, window, _prompt) for document in documents]
-        return [language.prompted(tokenizer, ids, s, window, cut) for (ids, cut), s in zip(asked, summaries, strict=True)]
+        asked, cut = language.fitting(tokenizer, documents, window, _prompt)
+        return [language.prompted(tokenizer, ids, s, window, left_out) for ids, s, left_out in zip(asked, summaries, cut, strict=True)]
 
     def criterion(self, train: list[Example], labels: Sequence[str], settings: dict[str, Any]) -> Callable[[Any, list[Example]], Any]:
         import torch
@@ -217,8 +218,7 @@ class Summarization(Written):
         if language.is_pairs(model):
             rows, cut = language.within(tokenizer, [_prefix(model) + document for document in documents], tokenizer.model_max_length)
         else:
-            asked = [language.fitting(tokenizer, document, most, _prompt) for document in documents]
-            rows, cut = [ids for ids, _cut in asked], [left_out for _ids, left_out in asked]
+            rows, cut = language.fitting(tokenizer, documents, most, _prompt)
         found = language.written(model, tokenizer, rows, most=most, parameters=parameters)
         return [
             {
@@ -281,8 +281,8 @@ def _oracle(parts: list[str], summary: str, most: int = 3) -> list[int]:
         scored = []
         for number, counts in enumerate(have):
             if number not in chosen:
-                together = sofar + counts
-                scored.append((2 * sum((together & wanted).values()) / max(together.total() + wanted.total(), 1), -number))
+                both = sofar + counts
+                scored.append((2 * sum((both & wanted).values()) / max(both.total() + wanted.total(), 1), -number))
         top, number = max(scored)
         if top <= best:
             break

@@ -224,7 +224,8 @@ def _first(model: Any, tokenizer: Any, facts: dict[str, Any], back: bool) -> int
 
 def letters_of(name: str) -> str:
     """The two letters of a language that may be called as some model calls it: zho_Hans, zh_CN, __zh__."""
-    return LETTERS.get(name, name.strip("_")[:2].lower())
+    bare = name.strip("_")
+    return LETTERS.get(name) or (bare[:2].lower() if bare[2:3] in ("", "_", "-") else "")
 
 
 def _prefix(model: Any, facts: dict[str, Any], back: bool) -> str:
@@ -236,11 +237,13 @@ def _prefix(model: Any, facts: dict[str, Any], back: bool) -> str:
     return f">>{facts['source_lang' if back else 'target_lang']}<< " if facts["told"] else ""
 
 
-def _question(tokenizer: Any, text: str, answer_tokens: int, facts: dict[str, Any], back: bool) -> tuple[list[int], int]:
-    """(token row that asks a decoder, how many tokens of the text were left out)."""
+def _questions(
+    tokenizer: Any, sources: list[str], answer_tokens: int, facts: dict[str, Any], back: bool
+) -> tuple[list[list[int]], list[int]]:
+    """(token rows that ask a decoder, how many tokens of each text were left out)."""
     target = facts["source_lang" if back else "target_lang"]
     named = NAMES.get(letters_of(target), target or "the other language")
-    return language.fitting(tokenizer, text, answer_tokens, lambda some: f"Translate into {named}:\n{some}")
+    return language.fitting(tokenizer, sources, answer_tokens, lambda text: f"Translate into {named}:\n{text}")
 
 
 def _turned(tokenizer: Any, facts: dict[str, Any], back: bool) -> None:
@@ -264,8 +267,8 @@ def _examples(
 ) -> list[Example]:
     if not language.is_pairs(model):
         window = settings["target_window"]
-        questions = [_question(tokenizer, source, window, facts, back) for source in sources]
-        return [language.prompted(tokenizer, ids, t, window, cut) for (ids, cut), t in zip(questions, targets, strict=True)]
+        asked, cut = _questions(tokenizer, sources, window, facts, back)
+        return [language.prompted(tokenizer, ids, t, window, left_out) for ids, t, left_out in zip(asked, targets, cut, strict=True)]
     _turned(tokenizer, facts, back)
     code = _target_code(tokenizer, facts, back)
     before = "" if code else _prefix(model, facts, back)
@@ -282,8 +285,7 @@ def _asked(
 ) -> tuple[list[list[int]], list[int]]:
     """(token rows, how many tokens of each were left out)."""
     if not language.is_pairs(model):
-        found = [_question(tokenizer, source, answer_tokens, facts, back) for source in sources]
-        return [ids for ids, _cut in found], [cut for _ids, cut in found]
+        return _questions(tokenizer, sources, answer_tokens, facts, back)
     _turned(tokenizer, facts, back)
     before = "" if _target_code(tokenizer, facts, back) else _prefix(model, facts, back)
     return language.within(tokenizer, [before + source for source in sources], tokenizer.model_max_length)

@@ -31,6 +31,10 @@ GATHER_S = 0.005  # so long a round waits for those who were answered in the one
 OF_ONE = 4  # of them at most for the same question
 
 
+class Overdue(Unusable):
+    """What was answered together took too long; one alone may be done in time."""
+
+
 class Desk:
     def __init__(self, pool: Pool, say: Callable[[dict[str, Any]], None]) -> None:
         self.pool, self.say = pool, say
@@ -141,6 +145,10 @@ class Desk:
         question = rows[0].question
         try:
             answers = self.asked(warm, question, rows)
+        except Overdue as refusal:
+            if len(rows) > 1:
+                return self.answer_one_by_one(warm, rows)
+            self.fail(question.id, str(refusal))
         except Unusable as refusal:
             for identifier in {row.question.id for row in rows}:
                 self.fail(identifier, str(refusal))
@@ -175,7 +183,7 @@ class Desk:
         if not any(self.is_wanted(row) for row in rows):
             raise Unusable("Stopped before the answer came.")
         if time.monotonic() - since > WRITTEN_S:
-            raise Unusable(
+            raise Overdue(
                 f"The model wrote for {WRITTEN_S:.0f} seconds and was not done. Ask again with a shorter text, fewer beams or a shorter answer."
             )
 

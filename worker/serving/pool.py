@@ -57,9 +57,10 @@ class Warm:
         if untuned:
             self.know(facts)
         began = time.monotonic()
-        answers = ask(self.model, self.tokenizer, self.labels or labels, inputs, parameters)
-        self.seconds_per_text += 0.5 * ((time.monotonic() - began) / len(inputs) - self.seconds_per_text)
-        return answers
+        try:
+            return ask(self.model, self.tokenizer, self.labels or labels, inputs, parameters)
+        finally:
+            self.seconds_per_text += 0.5 * ((time.monotonic() - began) / len(inputs) - self.seconds_per_text)
 
     def know(self, facts: dict[str, Any] | None) -> None:
         """A base is asked as the model that was made of it: in the same languages, in the same form."""

@@ -116,9 +116,9 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     stock_attention = model.config._attn_implementation
     forward, note = choose_pass(model, tokenizer.pad_token_id or 0)
     notes = [note] if note else []
-    if cut := sum(e.get("cut", 0) > 0 for e in train_rows):
+    if cut := len({e.get("row", at) for at, e in enumerate(train_rows) if e.get("cut")}):
         notes.append(
-            f"{cut:,} of {len(train_rows):,} rows are longer than what a step reads; the rest of them is not learnt. "
+            f"{cut:,} of {(frame['_split'] == 'train').sum():,} rows are longer than what a step reads; the rest of them is not learnt. "
             "Raise “Longest text” or, where answers are written, “Longest answer” to learn all of it."
         )
     learner, upper = learner_of(model, spec.method, settings).to(accelerator.device), None

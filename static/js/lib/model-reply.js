@@ -44,6 +44,7 @@ class ModelReply extends HTMLElement {
 
   async follow(question, signal) {
     let pieces = 0
+    this.isDrawing = false
     for await (const { event, data } of ask(this.dataset.url, question, signal)) {
       if (event === "loading") this.wait(data.expected_s)
       else if (event === "piece") this.piece(data, pieces++)
@@ -58,7 +59,7 @@ class ModelReply extends HTMLElement {
     if (!this.asking) return
     this.asking.abort()
     this.asking = null
-    if (this.isBusy) this.halt()
+    if (this.isBusy && this.isDrawing) this.halt()
     this.busy(false)
   }
 
@@ -135,6 +136,8 @@ class ModelReply extends HTMLElement {
   }
 
   begin() {
+    this.answer = null
+    this.isDrawing = true
     this.view.begin?.()
     this.part("error").hidden = this.part("base-line").hidden = this.part("cut").hidden = true
     this.part("answer").hidden = false
