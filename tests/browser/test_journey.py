@@ -42,9 +42,9 @@ class Journey:
 
 
 def few_paragraphs(text):
-    """Twelve paragraphs of a SQuAD file with what is asked of them, of as many articles."""
+    """Seven paragraphs of a SQuAD file with what is asked of them, of as many articles."""
     squad = json.loads(text)
-    articles = [{"title": each["title"], "paragraphs": each["paragraphs"][:1]} for each in squad["data"][:12]]
+    articles = [{"title": each["title"], "paragraphs": each["paragraphs"][:1]} for each in squad["data"][:7]]
     return json.dumps({**squad, "data": articles})
 
 
@@ -54,7 +54,7 @@ JOURNEYS = {
         601,
         ({"text": "This is the best day of my life, thank you!"}, {"text": "I hate how you treat people."}, {"text": "We meet at nine."}),
         "(?s)(?=.*negative)(?=.*neutral)(?=.*positive)",
-        settings=(),
+        settings=() if FULL else (("epochs", "2"),),  # the form would advise ten for so few rows
         least_points=20,
     ),
     "translation": Journey("translation/tatoeba_en_zh/train.tsv", 300, ({"source": "Where is the station?"},), "[\u4e00-\u9fff]"),
