@@ -54,8 +54,8 @@ JOURNEYS = {
         601,
         ({"text": "This is the best day of my life, thank you!"}, {"text": "I hate how you treat people."}, {"text": "We meet at nine."}),
         "(?s)(?=.*negative)(?=.*neutral)(?=.*positive)",
-        settings=() if FULL else (("epochs", "2"),),  # the form would advise ten for so few rows
-        least_points=20,
+        settings=() if FULL else (("epochs", "1"),),  # the form would advise ten for so few rows
+        least_points=10,
     ),
     "translation": Journey("translation/tatoeba_en_zh/train.tsv", 300, ({"source": "Where is the station?"},), "[\u4e00-\u9fff]"),
     "summarization": Journey(
