@@ -255,11 +255,10 @@ def opponent(example: dict[str, Any], kind: str, model: Any, tokenizer: Any) -> 
 
 
 def kept(slug: str, side: str, seed: int, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    contest = CONTESTS[slug]
-    recipe = repr(sorted((name, value) for name, value in asdict(replace(contest, rows=len)).items() if name != "seeds")) + os.environ.get(
-        "TUNEBENCH_BENCH_FULL", ""
-    )
-    path = KEPT / f"{slug}-{side}-{seed}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}.json"
+    recipe = asdict(replace(CONTESTS[slug], rows=len))
+    del recipe["seeds"]  # a run is of one of them
+    told = repr(sorted(recipe.items())) + os.environ.get("TUNEBENCH_BENCH_FULL", "")
+    path = KEPT / f"{slug}-{side}-{seed}-{hashlib.sha256(told.encode()).hexdigest()[:8]}.json"
     if not path.is_file():
         print(f"  {slug}, {side}, seed {seed} ...", flush=True)
         with tempfile.TemporaryDirectory(prefix="tb-quality-") as scratch:

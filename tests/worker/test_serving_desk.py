@@ -215,17 +215,23 @@ def test_long_texts_are_answered_a_few_at_a_time(desk, models, calls):
     assert max(calls) <= 2 and sum(calls) == 5
 
 
+def at_work(desk, folder, names):
+    """(semaphore that counts answers, thread) of a desk that has answered the questions called `names` together and goes on."""
+    answered = threading.Semaphore(0)
+    desk.say = lambda message: answered.release() if message["type"] == "answer" else None
+    for name in names:
+        desk.hear(question(folder, name))
+    work = threading.Thread(target=desk.work)
+    work.start()
+    for _name in names:
+        assert answered.acquire(timeout=30)
+    return answered, work
+
+
 def test_who_were_answered_together_are_waited_for_a_moment(desk, models, calls, monkeypatch):
     """One after the other they ask again; the first of them does not get a pass of its own."""
     monkeypatch.setattr("worker.serving.desk.GATHER_S", 30.0)
-    answered = threading.Semaphore(0)
-    desk.say = lambda message: answered.release() if message["type"] == "answer" else None
-    for name in "abcd":
-        desk.hear(question(models["one"], name))
-    work = threading.Thread(target=desk.work)
-    work.start()
-    for _name in "abcd":
-        assert answered.acquire(timeout=30)
+    _answered, work = at_work(desk, models["one"], "abcd")
     for name in "efgh":
         desk.hear(question(models["one"], name))
         time.sleep(0.05)
@@ -236,14 +242,7 @@ def test_who_were_answered_together_are_waited_for_a_moment(desk, models, calls,
 
 def test_one_who_leaves_while_others_are_waited_for_ends_nothing(desk, models, monkeypatch):
     monkeypatch.setattr("worker.serving.desk.GATHER_S", 0.5)
-    answered = threading.Semaphore(0)
-    desk.say = lambda message: answered.release() if message["type"] == "answer" else None
-    for name in "ab":
-        desk.hear(question(models["one"], name))
-    work = threading.Thread(target=desk.work)
-    work.start()
-    for _name in "ab":
-        assert answered.acquire(timeout=30)
+    answered, work = at_work(desk, models["one"], "ab")
     desk.hear(question(models["one"], "c"))
     time.sleep(0.1)
     desk.hear({"cancel": "c"})

@@ -233,16 +233,13 @@ class Classification(Task):
 
     # --- answering ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
-        model, tokenizer = folders.open_model(folder, "AutoModelForSequenceClassification").eval(), folders.open_tokenizer(folder)
-        tokenizer.model_max_length = texts.longest(model, tokenizer)
+        model, tokenizer = texts.open_reader(folder, "AutoModelForSequenceClassification")
         names = model.config.id2label
         return model, tokenizer, tuple(names[i] for i in range(len(names)))
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
-        kind = "AutoModelForSequenceClassification" if families.has_head(folders.check_folder(folder), HEAD) else "AutoModel"
-        model, tokenizer = folders.open_model(folder, kind).eval(), folders.open_tokenizer(folder)
-        tokenizer.model_max_length = texts.longest(model, tokenizer)
-        return model, tokenizer
+        has_head = families.has_head(folders.check_folder(folder), HEAD)
+        return texts.open_reader(folder, "AutoModelForSequenceClassification" if has_head else "AutoModel")
 
     def answer(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]

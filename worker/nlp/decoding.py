@@ -30,6 +30,11 @@ class _Unfolding:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)) if ids else ""
 
 
+def takes(model: Any, name: str) -> bool:
+    """Whether the model's forward has a parameter of this name; not every family has all of them."""
+    return name in inspect.signature(model.forward).parameters
+
+
 def ends_of(model: Any, tokenizer: Any) -> set[int]:
     """The tokens that end an answer."""
     ends = model.generation_config.eos_token_id
@@ -74,7 +79,7 @@ def decode(
     random = torch.Generator(model.device).manual_seed(int(parameters["seed"]))
     row = torch.tensor([ids], device=model.device)
     past, feed = None, row
-    fewer = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    fewer = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
     unfolding, tokens, text, told = _Unfolding(tokenizer), list[dict[str, Any]](), "", 0
     finish, first_ms = "length", 0.0
     for _number in range(most_tokens):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from worker.nlp import Example, families, language, overlap, texts
@@ -264,26 +264,24 @@ def _told(messages: Sequence[dict[str, str]]) -> str:
 def _laid(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[tuple[list[int], list[int]]]:
     """(token row, labels) of a conversation, in the model's own form where it has one: what the assistant says is learnt,
     everything else is read. Several, where the model's form lays what was said before otherwise once more is said."""
-    if getattr(tokenizer, "chat_template", None):
-        from jinja2 import TemplateError
-
-        try:
-            return _templated(tokenizer, messages)
-        except TemplateError:  # a form that knows no such role: the plain one does
-            pass
-    return [_plain(tokenizer, messages)]
+    return _in_form(tokenizer, lambda: _templated(tokenizer, messages)) or [_plain(tokenizer, messages)]
 
 
 def _asking(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[int]:
     """The token row of a conversation in which the assistant's next message is about to begin."""
-    if getattr(tokenizer, "chat_template", None):
-        from jinja2 import TemplateError
+    return _in_form(tokenizer, lambda: _rendered(tokenizer, messages, True)) or _plain(tokenizer, messages)[0]
 
-        try:
-            return _rendered(tokenizer, messages, True)
-        except TemplateError:
-            pass
-    return _plain(tokenizer, messages)[0]
+
+def _in_form(tokenizer: Any, lay: Callable[[], list[Any]]) -> list[Any] | None:
+    """What `lay` makes by the model's own chat template; None where there is none, or where it knows no such role."""
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    from jinja2 import TemplateError
+
+    try:
+        return lay()
+    except TemplateError:
+        return None
 
 
 def _plain(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[list[int], list[int]]:

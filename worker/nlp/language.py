@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.nlp import Example, Task, families, folders, texts
-from worker.nlp.decoding import ends_of
+from worker.nlp.decoding import ends_of, takes
 from worker.spec import Metric, Setting
 from worker.spec import gettext_noop as _
 
@@ -136,15 +136,7 @@ def within(tokenizer: Any, some: Sequence[str], most: int, is_target: bool = Fal
             for row in tokenizer(**given, return_attention_mask=False, verbose=False, **options)["input_ids"]
         ]
 
-    rows, cut = list[list[int]](), list[int]()
-    for start in range(0, len(some), texts.SLICE):
-        numbers = range(start, min(start + texts.SLICE, len(some)))
-        rows += tokens(numbers)
-        cut += [max(0, len(rows[i]) - most) for i in numbers]
-        if long := [i for i in numbers if cut[i]]:
-            for i, row in zip(long, tokens(long, truncation=True, max_length=most), strict=True):
-                rows[i] = row
-    return rows, cut
+    return texts.cut_to(most, len(some), tokens, len)
 
 
 def prompt_ids(tokenizer: Any, prompt: str, most: int) -> tuple[list[int], int]:
@@ -286,8 +278,6 @@ def _pauses() -> Any:
 def _sureness(model: Any, x: dict[str, Any], sequences: Any, start: int, real: Any) -> list[float]:
     """The geometric mean of the probabilities of each version's `real` tokens. Read once more when they are written: to keep the
     chances of every word of the vocabulary at every step would take gigabytes."""
-    import inspect
-
     import torch
 
     times, said = len(sequences) // len(x["input_ids"]), sequences[:, start:]
@@ -302,11 +292,10 @@ def _sureness(model: Any, x: dict[str, Any], sequences: Any, start: int, real: A
     else:
         mask = torch.cat([mask, mask.new_ones(len(sequences), sequences.shape[1] - start - 1)], 1)
         given = {"input_ids": sequences[:, :-1], "attention_mask": mask}
-        known = inspect.signature(model.forward).parameters
-        if "position_ids" in known:
+        if takes(model, "position_ids"):
             given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
-        if "logits_to_keep" in known:
-            fewer, start = {"logits_to_keep": sequences.shape[1] - start}, 1
+        if takes(model, "logits_to_keep"):
+            fewer, start = {"logits_to_keep": said.shape[1]}, 1
     vocabulary = model.config.get_text_config().vocab_size
     size = max(1, MOST_LOGITS // (given.get("decoder_input_ids", given["input_ids"]).shape[1] * vocabulary))
     found: list[float] = []

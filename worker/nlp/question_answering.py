@@ -219,16 +219,11 @@ class QuestionAnswering(Task):
 
     # --- answering ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
-        model, tokenizer = folders.open_model(folder, "AutoModelForQuestionAnswering").eval(), folders.open_tokenizer(folder)
-        tokenizer.model_max_length = texts.longest(model, tokenizer)
-        return model, tokenizer, ()
+        return *texts.open_reader(folder, "AutoModelForQuestionAnswering"), ()
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
-        if families.has_head(folders.check_folder(folder), HEAD):
-            return self.open(folder)[:2]
-        model, tokenizer = folders.open_model(folder, "AutoModel").eval(), folders.open_tokenizer(folder)
-        tokenizer.model_max_length = texts.longest(model, tokenizer)
-        return model, tokenizer
+        has_head = families.has_head(folders.check_folder(folder), HEAD)
+        return texts.open_reader(folder, "AutoModelForQuestionAnswering" if has_head else "AutoModel")
 
     def answer(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]

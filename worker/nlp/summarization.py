@@ -22,6 +22,7 @@ from worker.spec import Field, Metric, Role, Setting
 from worker.spec import gettext_noop as _
 
 MOST_CHOSEN = 10  # sentences
+CHOOSER = "AutoModelForTokenClassification"
 WRITERS = (families.ENCODER_DECODER, families.DECODER)
 
 SENTENCES = Setting(
@@ -121,7 +122,8 @@ class Summarization(Written):
         if families.shape_of(folders.check_folder(base)) in WRITERS:
             model, tokenizer = language.open_writer(base)
         else:
-            model, tokenizer = _open_chooser(base, num_labels=1, ignore_mismatched_sizes=True), folders.open_tokenizer(base)
+            model = folders.open_model(base, CHOOSER, num_labels=1, ignore_mismatched_sizes=True)
+            tokenizer = folders.open_tokenizer(base)
         language.fitted(model, tokenizer, settings)
         return model, tokenizer
 
@@ -196,17 +198,13 @@ class Summarization(Written):
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
         if families.shape_of(folders.check_folder(folder)) in WRITERS:
             return super().open(folder)
-        return _open_chooser(folder).eval(), folders.open_tokenizer(folder), ()
+        return *texts.open_reader(folder, CHOOSER), ()
 
     def open_base(self, folder: str) -> tuple[Any, Any]:
         config = folders.check_folder(folder)
         if families.shape_of(config) in WRITERS:
             return super().open_base(folder)
-        if _is_chooser(config):
-            return self.open(folder)[:2]
-        model, tokenizer = folders.open_model(folder, "AutoModel").eval(), folders.open_tokenizer(folder)
-        tokenizer.model_max_length = texts.longest(model, tokenizer)
-        return model, tokenizer
+        return texts.open_reader(folder, CHOOSER if _is_chooser(config) else "AutoModel")
 
     def answer(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]
@@ -252,10 +250,6 @@ class Summarization(Written):
 
 
 # --- choosing -------------------------------------------------------------------------------------------------------------
-def _open_chooser(folder: str, **options: Any) -> Any:
-    return folders.open_model(folder, "AutoModelForTokenClassification", **options)
-
-
 def _chooses(model: Any) -> bool:
     return type(model).__name__.endswith("ForTokenClassification")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from worker.nlp import folders
 
+Row = TypeVar("Row")
 Features = dict[str, list[int]]  # input_ids, and token_type_ids where a model tells two texts apart
 SPREAD = 1.2  # so far apart may lengths in a batch lie, unless the model says otherwise
 SLICE = 64  # texts whose tokens are held whole at a time: a column may hold books
@@ -40,15 +41,28 @@ def within_window(tokenizer: Any, firsts: Sequence[str], seconds: Sequence[str] 
                 row["token_type_ids"] = kinds or [0]
         return rows
 
-    rows, cut = list[Features](), list[int]()
-    for start in range(0, len(firsts), SLICE):
-        numbers = range(start, min(start + SLICE, len(firsts)))
-        rows += features(numbers)
-        cut += [max(0, len(rows[i]["input_ids"]) - most) for i in numbers]
+    return cut_to(most, len(firsts), features, lambda row: len(row["input_ids"]))
+
+
+def cut_to(most: int, count: int, tokens: Callable[..., list[Row]], length: Callable[[Row], int]) -> tuple[list[Row], list[int]]:
+    """(token rows of at most `most` tokens, how many of each were left out) of `count` texts; `tokens` takes numbers of texts,
+    and the tokenizer's options."""
+    rows, cut = list[Row](), list[int]()
+    for start in range(0, count, SLICE):
+        numbers = range(start, min(start + SLICE, count))
+        rows += tokens(numbers)
+        cut += [max(0, length(rows[i]) - most) for i in numbers]
         if long := [i for i in numbers if cut[i]]:
-            for i, row in zip(long, features(long, truncation=True, max_length=most), strict=True):
+            for i, row in zip(long, tokens(long, truncation=True, max_length=most), strict=True):
                 rows[i] = row
     return rows, cut
+
+
+def open_reader(folder: str, auto_class: str) -> tuple[Any, Any]:
+    """(model, tokenizer) of a folder, ready to read as much as the model allows. `auto_class` is one of transformers."""
+    model, tokenizer = folders.open_model(folder, auto_class).eval(), folders.open_tokenizer(folder)
+    tokenizer.model_max_length = longest(model, tokenizer)
+    return model, tokenizer
 
 
 def alike(lengths: Sequence[int], model: Any, most: int = 16) -> list[list[int]]:

@@ -169,20 +169,20 @@ class Desk:
     @contextmanager
     def busy(self, rows: list[Row]) -> Iterator[None]:
         """Within, something is computed for `rows`. An answer that is written in one go can be ended between two words."""
-        self.computing = ({row.question.id for row in rows}, time.monotonic())
-        before = language.pause.set(lambda: self.look_up(rows))
+        began = time.monotonic()
+        self.computing = ({row.question.id for row in rows}, began)
+        before = language.pause.set(lambda: self.look_up(rows, began))
         try:
             yield
         finally:
             language.pause.reset(before)
             self.computing = None
 
-    def look_up(self, rows: list[Row]) -> None:
-        """Raises Unusable when nobody wants the answers any more, or when they take too long."""
-        _identifiers, since = self.computing or (set(), time.monotonic())
+    def look_up(self, rows: list[Row], began: float) -> None:
+        """Raises Unusable when nobody wants the answers any more, and Overdue when they take too long."""
         if not any(self.is_wanted(row) for row in rows):
             raise Unusable("Stopped before the answer came.")
-        if time.monotonic() - since > WRITTEN_S:
+        if time.monotonic() - began > WRITTEN_S:
             raise Overdue(
                 f"The model wrote for {WRITTEN_S:.0f} seconds and was not done. Ask again with a shorter text, fewer beams or a shorter answer."
             )

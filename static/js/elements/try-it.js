@@ -238,8 +238,12 @@ class TryIt extends HTMLElement {
       reply.part("foreign").textContent = sentence(reply.part("foreign").dataset.words, { seen, learnt })
       reply.part("foreign").hidden = !seen_lang
     }
-    for (const state of this.querySelectorAll(`[data-warm="${reply.isUntuned ? "" : reply.dataset.model}"]`)) state.textContent = state.dataset.loaded
+    if (!reply.isUntuned) this.sayLoaded(reply.dataset.model)
     this.differ()
+  }
+
+  sayLoaded(model) {
+    for (const state of this.querySelectorAll(`[data-warm="${model}"]`)) state.textContent = state.dataset.loaded
   }
 
   // The languages by their names, in the reader's own: first the question's, then those of the answers.
