@@ -115,6 +115,10 @@ class Task:
         """Whether the base of this model can be scored without any training, as the rival that costs nothing."""
         return False
 
+    def leave(self, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
+        """Let the files of a model that is about to be saved say all that its answers depend on (languages, ends, lengths, the form of
+        a chat), so that transformers alone answers as the playground does."""
+
     # --- answering (torch inside) ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
         """(model, tokenizer, labels) of a folder that a training run left, ready for `answer`."""

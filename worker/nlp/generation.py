@@ -204,6 +204,16 @@ class Generation(Written):
         shown = language.worst_first(samples, "rouge_l")
         return metrics, {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
 
+    def leave(self, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
+        super().leave(model, tokenizer, facts)
+        own, known = model.generation_config, {setting.name: setting.default for setting in self.parameters}
+        own.do_sample = True
+        for name in ("temperature", "top_p", "top_k", "repetition_penalty"):
+            setattr(own, name, known[name])
+        language.open_rows(tokenizer)
+        if facts["instruct"]:
+            language.say_form(tokenizer)
+
     # --- answering ---
     def answer(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]

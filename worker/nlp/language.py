@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,6 +17,15 @@ LEFT_OUT = -100  # a label that is not learnt
 SHOWN = 60  # held-out rows on the Evaluation tab
 AT_ONCE = 32  # rows in one batch of answers
 MOST_LOGITS = 2**25  # numbers that are held at a time while written answers are read once more
+
+PROBE = "Good day, how are you?"
+# How a decoder without a form of its own is asked, as a chat template; what begins a row and what ends an answer are put in.
+FORM = (
+    "{%%- set asked = messages | rejectattr('role', 'equalto', 'assistant') | list -%%}{{- %s -}}"
+    "{%%- for message in messages -%%}{%%- if message['role'] == 'assistant' -%%}{{- message['content'] -}}{{- %s -}}"
+    "{%%- else -%%}{%%- if asked | length > 1 -%%}{{- message['role'] | capitalize -}}{{- ': ' -}}{%%- endif -%%}"
+    "{{- message['content'].rstrip() -}}{{- '\\n' -}}{%%- endif -%%}{%%- endfor -%%}"
+)
 
 pause: ContextVar[Callable[[], None]] = ContextVar("pause", default=lambda: None)  # called between two words; what it raises ends the work
 
@@ -160,6 +170,28 @@ def opening(tokenizer: Any) -> list[int]:
     return [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
 
 
+def open_rows(tokenizer: Any) -> None:
+    """Let the tokenizer by itself begin a text as every row began that a decoder has learnt."""
+    from tokenizers.processors import TemplateProcessing
+
+    begins = opening(tokenizer)
+    if tokenizer.is_fast and begins and tokenizer(PROBE)["input_ids"] != begins + tokenizer(PROBE, add_special_tokens=False)["input_ids"]:
+        (first,) = tokenizer.convert_ids_to_tokens(begins)
+        rows = TemplateProcessing(single=f"{first} $A", pair=f"{first} $A $B", special_tokens=[(first, begins[0])])
+        tokenizer.backend_tokenizer.post_processor = rows
+
+
+def say_form(tokenizer: Any) -> None:
+    """Put the form in which a decoder was asked into its files, where it has none of its own."""
+    if getattr(tokenizer, "chat_template", None):
+        return
+    wanted = prompt_ids(tokenizer, PROBE, texts.UNLIMITED)[0]
+    first = "".join(tokenizer.convert_ids_to_tokens(opening(tokenizer)))
+    tokenizer.chat_template = FORM % (json.dumps(first), json.dumps(tokenizer.eos_token or ""))
+    if prompt_ids(tokenizer, PROBE, texts.UNLIMITED)[0] != wanted:  # some tokenizers lay a text otherwise behind a mark
+        tokenizer.chat_template = None
+
+
 def fitting(tokenizer: Any, some: Sequence[str], answer_tokens: int, laid: Callable[[str], str]) -> tuple[list[list[int]], list[int]]:
     """(token rows that ask a decoder `laid(text)`, how many tokens of each text's end were left out), with room for an answer."""
     most = tokenizer.model_max_length
@@ -214,6 +246,7 @@ def written(
         "do_sample": False,
         "max_length": None,
         "no_repeat_ngram_size": 0,  # this and the next: whatever the model's own defaults say
+        "repetition_penalty": 1.0,
         "return_dict_in_generate": False,
         **({"length_penalty": float(chosen["length_penalty"]), "early_stopping": True} if beams > 1 else {}),
         **({"forced_bos_token_id": forced} if forced is not None else {}),
@@ -362,6 +395,22 @@ class Written(Task):
         model, tokenizer = open_writer(base)
         fitted(model, tokenizer, settings)
         return model, tokenizer
+
+    def leave(self, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
+        """The playground's defaults become the model's own. Without them transformers ends an answer after 20 tokens."""
+        known = {setting.name: setting.default for setting in self.parameters}
+        own = model.generation_config
+        room = room_of(model) - 1 if is_pairs(model) else room_of(model) // 2  # a question needs its place too
+        own.max_length, own.max_new_tokens = None, min(known["max_tokens"], room)
+        own.eos_token_id = sorted(ends_of(model, tokenizer)) or None
+        own.pad_token_id = tokenizer.pad_token_id
+        own.do_sample, own.temperature, own.top_p, own.top_k = False, None, None, None
+        own.repetition_penalty = None
+        if "beams" in known:
+            own.num_beams, own.length_penalty, own.early_stopping = known["beams"], known["length_penalty"], True
+            own.no_repeat_ngram_size = known["no_repeat_ngram"] if is_pairs(model) else 0  # a decoder's would count the question too
+            if not is_pairs(model):
+                say_form(tokenizer)
 
     def compares_untuned(self, model: Any) -> bool:
         return True

@@ -191,6 +191,10 @@ class Summarization(Written):
         }
         return overlap.mean_of([sample["scores"] for sample in samples]), drawn
 
+    def leave(self, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
+        if not _chooses(model):
+            super().leave(model, tokenizer, facts)
+
     def compares_untuned(self, model: Any) -> bool:
         return not _chooses(model)
 

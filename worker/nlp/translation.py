@@ -160,6 +160,13 @@ class Translation(Written):
         drawn = {"samples": language.worst_first(samples, "chrf"), "signatures": signatures, "tried": len(said), "examples": examples}
         return metrics, drawn
 
+    def leave(self, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
+        super().leave(model, tokenizer, facts)
+        if language.is_pairs(model):
+            _turned(tokenizer, facts, back=False)
+            tokenizer.init_kwargs |= {name: getattr(tokenizer, name) for name in ("src_lang", "tgt_lang") if hasattr(tokenizer, name)}
+            model.generation_config.forced_bos_token_id = _first(model, tokenizer, facts, back=False)
+
     # --- answering ---
     def answer(
         self, model: Any, tokenizer: Any, labels: Sequence[str], inputs: list[dict[str, str]], parameters: dict[str, Any]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from worker.nlp import TASKS, tokenizing
 from worker.spec import Method, RunSpec
 from worker.trainer.checkpoints import Saved, seal, sync, write_text
 
@@ -32,8 +33,9 @@ def save_result(
         (draft / "adapter" / "README.md").unlink(missing_ok=True)  # peft's card names paths of this machine
         _forget_paths(draft / "adapter" / "adapter_config.json", spec)
         model = model.merge_and_unload()
+    TASKS[spec.task].leave(model, tokenizer, model.config.tunebench)
     model.save_pretrained(draft, safe_serialization=True, max_shard_size="1000GB")
-    tokenizer.save_pretrained(draft)
+    tokenizing.save(tokenizer, draft)
     _forget_paths(draft / "config.json", spec)
     about = {
         "task": spec.task,
