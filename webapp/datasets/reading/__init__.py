@@ -74,13 +74,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the whole. level "error" forbids a version, "warning" needs a look, "info" is good to know."""
+    """Something about the whole. level "error" forbids a version, "warning" is worth a look, "info" is good to know.
+
+    A finding that `asks` holds the version back. It names the option that answers it beforehand ("encoding", "sheet", "mapping",
+    "labels", "accept_rejected", ...); "confirmation" is answered by nothing but a person who has seen it.
+    """
 
     code: str
     message: str
     level: str = "warning"
     count: int = 0
     column: str = ""
+    asks: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,15 +149,18 @@ class Report:
     labels: list[dict[str, Any]] = field(default_factory=list)  # [{"name", "rows", "missing": it stands for "no label"}]
     joins: dict[str, str] = field(default_factory=dict)  # suggested {label as written: label}
     statistics: dict[str, Any] = field(default_factory=dict)  # lengths, duplicates, ...; see findings.py
-    doubts: bool = False  # something about the rows of this mapping needs a person
-    plain: bool = False  # roles are clear and every row is good: a version may be made without asking
+
+    @property
+    def plain(self) -> bool:
+        """Nothing is left to doubt: a version may be made without asking."""
+        return not any(finding.asks for finding in self.findings)
 
     @property
     def staged(self) -> list[dict[str, str]]:
         return [{"part": f.part, "path": f.staged} for f in self.files]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "staged": self.staged}
+        return {**asdict(self), "staged": self.staged, "plain": self.plain}
 
 
 @dataclass(frozen=True)

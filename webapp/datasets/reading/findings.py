@@ -33,8 +33,7 @@ SIGNS = {  # what else stands beside the words positive and negative, and means 
 class Looked:
     labels: list[dict[str, Any]] = field(default_factory=list)
     joins: dict[str, str] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)  # these need a person
-    quality: list[Finding] = field(default_factory=list)  # these are good to know
+    findings: list[Finding] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)  # the first rows that the task refuses
     unusable: int | None = None  # rows that it refuses; None when they were not all looked at
     statistics: dict[str, Any] = field(default_factory=dict)
@@ -71,9 +70,7 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
         judge(rows, mapping, task, looked, files)
     if looked.unusable is not None:
         total = looked.statistics["rows"] - looked.unusable
-    for problem in task.dataset_problems(total, usable, {}):
-        finding = named(problem, mapping)
-        (looked.findings if finding.level == "error" else looked.quality).append(finding)
+    looked.findings += [named(problem, mapping) for problem in task.dataset_problems(total, usable, {})]
     return looked
 
 
@@ -83,7 +80,8 @@ def full(role: Role) -> pl.Expr:
 
 def named(problem: dict[str, str], mapping: dict[str, str]) -> Finding:
     """A problem of the task with the column that it is about, if it is about one."""
-    return Finding(problem["code"], problem["message"], problem["level"], column=mapping.get(problem.get("role", ""), ""))
+    asks = "confirmation" if problem["level"] == "error" else ""
+    return Finding(problem["code"], problem["message"], problem["level"], column=mapping.get(problem.get("role", ""), ""), asks=asks)
 
 
 def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked, files: dict[str, str]) -> None:
@@ -110,7 +108,7 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
     titles = {role.name: role.label.lower() for role in task.roles}
     for role, sentences in others.items():
         text = f"Rows to be left out because of their {titles.get(role, role)}: {sentences.total():,}. {sentences.most_common(1)[0][0]}"
-        looked.findings.append(Finding(f"bad_{role}", text, "warning", sentences.total(), mapping.get(role, "")))
+        looked.findings.append(Finding(f"bad_{role}", text, count=sentences.total(), column=mapping.get(role, ""), asks="accept_rejected"))
 
 
 def refusal(row: dict[str, Any], wrong: list[tuple[str, str]], mapping: dict[str, str], file: str, level: str = "warning") -> Problem:
@@ -131,11 +129,11 @@ def about_labels(looked: Looked, column: str) -> None:
     if missing:
         names = ", ".join(f'"{e["name"]}"' for e in looked.labels if e["missing"] and 0 < len(e["name"]) <= LONGEST_STAND_IN)
         text = "Rows without a label" + (f" (empty or {names})" if names else "") + f", to be left out: {missing:,}."
-        looked.findings.append(Finding("missing_label", text, "warning", missing, column))
+        looked.findings.append(Finding("missing_label", text, count=missing, column=column, asks="accept_rejected"))
     looked.joins = joins_of({e["name"]: e["rows"] for e in looked.labels if not e["missing"]})
     if looked.joins:
         text = f"Labels that look like another spelling of another one: {len(looked.joins)}. Look at the suggested joins."
-        looked.findings.append(Finding("label_variants", text, "warning", len(looked.joins), column))
+        looked.findings.append(Finding("label_variants", text, count=len(looked.joins), column=column, asks="labels"))
 
 
 def joins_of(labels: dict[str, int]) -> dict[str, str]:
@@ -177,7 +175,7 @@ def about_texts(rows: pl.LazyFrame, looked: Looked, mapping: dict[str, str], tas
     for role in needed:
         if empty := int(counts[role.name]):
             text = f"Rows without {a(role.label)}, to be left out: {empty:,}."
-            looked.findings.append(Finding(f"missing_{role.name}", text, "warning", empty, mapping[role.name]))
+            looked.findings.append(Finding(f"missing_{role.name}", text, count=empty, column=mapping[role.name], asks="accept_rejected"))
     progress("comparing", 1, 3)
     good = rows.filter(whole)
     hashes = good.filter(~pl.col(label.name).is_in(looked.nothing)) if label and looked.nothing else good
@@ -221,7 +219,7 @@ def a(label: str) -> str:
 
 def say(looked: Looked, code: str, count: int, text: str, level: str) -> None:
     if count:
-        looked.quality.append(Finding(code, f"{text}: {count:,}.", level, count))
+        looked.findings.append(Finding(code, f"{text}: {count:,}.", level, count))
 
 
 def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:

@@ -67,7 +67,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         labels=[{"name": name, "rows": labels[name]} for name in sorted(labels, key=class_order)],
         statistics=looked.statistics,
         problems=judge.problems,
-        findings=list({f.code: f for f in (*looked.quality, *findings)}.values()),
+        findings=list({f.code: f for f in (*(f for f in looked.findings if not f.asks), *findings)}.values()),
     ).to_json()
 
 
