@@ -23,6 +23,7 @@ from webapp.datasets.reading import (
     container,
     delimited,
     documents,
+    doubts,
     findings,
     json_records,
     parquet,
@@ -224,6 +225,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     else:
         looked = findings.look(rows, mapping, task, progress, {f.part: f.name for f in files})
         problems += looked.problems
+        noticed += doubts.unused(found, set(mapping.values()), task)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
@@ -244,6 +246,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         findings=noticed + looked.findings,
         labels=looked.labels,
         joins=looked.joins,
+        kept=looked.kept,
         statistics=looked.statistics,
     )
 
