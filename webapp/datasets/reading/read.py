@@ -24,6 +24,7 @@ from webapp.datasets.reading import (
     delimited,
     documents,
     doubts,
+    encodings,
     findings,
     json_records,
     parquet,
@@ -35,6 +36,7 @@ from webapp.datasets.reading import (
 from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
 from worker.nlp import TASKS, Task
+from worker.nlp.languages import NAMES
 from worker.spec import Role
 
 PREVIEW = 20  # rows
@@ -116,8 +118,21 @@ def read_workbook(path: Path, desk: Desk, options: dict[str, Any], file: FileRep
 
 
 def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
-    guess = text.Guess(known(options["encoding"], desk)) if options.get("encoding") else text.detect(path, desk.name)
-    file = replace(file, encoding=text.title(guess.encoding), encoding_confidence=guess.confidence, encodings=guess.others)
+    guess = encodings.Guess(known(options["encoding"], desk)) if options.get("encoding") else text.detect(path, desk.name)
+    file = replace(
+        file,
+        encoding=encodings.title(guess.encoding),
+        encoding_confidence=guess.confidence,
+        encodings=list(dict.fromkeys(encodings.title(name) for name in guess.others)),
+        readings=[
+            {
+                "encoding": encodings.title(r.encoding),
+                "language": NAMES.get(r.language, ""),
+                "lines": [line[:200] for line in r.text.splitlines()[:3]],
+            }
+            for r in guess.readings
+        ],
+    )
     first = text.taste(path, guess.encoding, delimited.HEAD)
     blocks = text.blocks(path, desk.name, guess.encoding, desk.note, desk.progress)
     if not first.strip():
@@ -135,16 +150,10 @@ def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport)
 
 
 def known(encoding: str, desk: Desk) -> str:
-    import codecs
-
-    try:
-        name = codecs.lookup(encoding.strip().lower().replace("windows-", "cp")).name
-        b"a".decode(name)
-    except (LookupError, UnicodeDecodeError):
-        name = {"utf-16": "utf-16-le"}.get(encoding.lower(), "")
+    name = encodings.named(encoding)
     if not name:
         raise desk.fail("no_encoding", f"There is no encoding called {encoding[:40]}. Usual ones are UTF-8, GB18030 and Windows-1252.")
-    return {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le", "ascii": "utf-8"}.get(name, name)
+    return name
 
 
 def is_json(head: str, desk: Desk) -> bool:
@@ -285,7 +294,9 @@ def about_files(files: list[FileReport]) -> list[Finding]:
     found = []
     for f in files:
         if f.encoding_confidence < 0.9:
-            text = f"The encoding of {f.name} is a guess: {f.encoding}. Check the special characters in the first rows."
+            others = [reading["encoding"] for reading in f.readings if reading["encoding"] != f.encoding]
+            what = f"It may be {f.encoding} or {' or '.join(others)}" if others else f"{f.encoding} is a guess"
+            text = f"The encoding of {f.name} is not certain. {what}: choose the reading whose letters are right."
             found.append(Finding("encoding_guessed", text, asks="encoding"))
         if len(f.members) > 1:
             text = f"{f.name} holds {len(f.members)} files; {f.member} was read."
