@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 
 from webapp.datasets.reading import MIB
-from webapp.datasets.reading.json_records import WHOLE, as_json
+from webapp.datasets.reading.json_records import WHOLE
 from webapp.datasets.reading.staging import Desk
+from webapp.datasets.reading.values import as_json
 
 FOOTER = 16 * MIB
 GROUP = 1024 * MIB  # bytes of one row group after unpacking

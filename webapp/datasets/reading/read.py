@@ -121,15 +121,15 @@ def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport)
     blocks = text.blocks(path, desk.name, guess.encoding, desk.note, desk.progress)
     if not first.strip():
         raise desk.fail("no_rows", f"{desk.name} holds no text. {REMEDY}")
-    if first.lstrip()[:1] in {"{", "["} and not options.get("delimiter"):
-        if json_records.looks_like_lines(first):
-            return read_values(json_records.lines(blocks, desk), desk, replace(file, format="jsonl"))
+    if json_records.begins(first) and not options.get("delimiter"):
+        if notation := json_records.notation_of_lines(first, desk.limits.depth):
+            return read_values(json_records.lines(blocks, notation, desk), desk, replace(file, format="jsonl"))
         if is_json(first, desk):
             if path.stat().st_size > desk.limits.json:
                 raise json_records.too_large(desk.name, desk.limits)
             blocks = text.blocks(path, desk.name, guess.encoding, desk.note, desk.progress, longest=desk.limits.json)
-            values = json_records.document(b"".join(blocks), desk.name, desk.limits)
-            return read_values(iter(list(enumerate(values, 1))), desk, replace(file, format="json"))
+            laid = json_records.document(b"".join(blocks), desk)
+            return read_values(iter(enumerate(laid.records, 1)), desk, replace(file, format="json"), by_line=False)
     return read_table(first, blocks, desk, options, file)
 
 
@@ -149,10 +149,10 @@ def known(encoding: str, desk: Desk) -> str:
 def is_json(head: str, desk: Desk) -> bool:
     """A table may begin with a bracket too; a document that is named or built like JSON is taken for JSON."""
     rest = head.lstrip()[1:].lstrip()
-    return desk.name.lower().removesuffix(".gz").endswith(".json") or rest[:1] in {'"', "{", "[", "]", "}"}
+    return desk.name.lower().removesuffix(".gz").endswith(".json") or rest[:1] in {'"', "'", "{", "[", "]", "}"}
 
 
-def read_values(values: Any, desk: Desk, file: FileReport) -> FileReport:
+def read_values(values: Any, desk: Desk, file: FileReport, by_line: bool = True) -> FileReport:
     last = 0
 
     def counted() -> Any:
@@ -161,7 +161,7 @@ def read_values(values: Any, desk: Desk, file: FileReport) -> FileReport:
             last = number
             yield number, value
 
-    _originals, names, rows = json_records.rows(counted(), desk)
+    _originals, names, rows = json_records.rows(counted(), desk, by_line)
     if not names:
         return replace(file, rows_read=0, rows_rejected=desk.rejected)
     read = staging.write(staging.frames_of(rows, names), names, desk.staged_path)
@@ -201,7 +201,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     rows, has_parts = together(files), len(files) > 1
     progress("looking", 0, 1)
     total = sum(f.rows_read for f in files)
-    columns = columns_of.describe(rows, originals=desks[0].originals)
+    columns = columns_of.describe(rows, originals=desks[0].originals, labels=desks[0].labels)
     guess = roles.guess(columns, rows, total, has_parts)
     task = TASKS[slug] if slug else guess.task
     found = roles.with_roles(columns, task, total, has_parts)
@@ -211,7 +211,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
-    noticed = about_files(files) + about_columns(found, files) + about_rows(desks)
+    noticed = about_files(files) + [f for desk in desks for f in desk.noticed] + about_columns(found, files) + about_rows(desks)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     lacking = task.lacking(mapping)
     fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
@@ -334,6 +334,7 @@ def about_rows(desks: list[Desk]) -> list[Finding]:
         "not_json": "Lines that are no JSON, rejected",
         "no_record": "Lines that hold no record, rejected",
         "unknown_key": "Records with other columns than the rest",
+        "not_labelled": "Records that were skipped or that nobody has labelled, left out",
         "error_cell": "Cells that hold an error of the spreadsheet",
     }
     counts: Counter[str] = Counter()

@@ -135,6 +135,8 @@ def by_content(task: Task, columns: list[Column], taken: Taken, rows: int) -> Ta
 
 def hinted(column: Column, role: Role) -> float:
     """3 for the whole name, 1 for a word of it, a little less for a later hint (the first hints are the surest), else 0."""
+    if role.is_label and column.is_label:
+        return 3.0
     whole = column.name.strip().lower()
     name = re.sub(r"[\s_.]*\d*$", "", whole)
     exact = {whole, name, name.rsplit(".", 1)[-1]}
