@@ -4,10 +4,10 @@ Pure Python without Django: everything here runs in a child process with capped 
 (`python -m webapp.datasets.reading`, JSON on its standard input, JSON lines on its standard output).
 
     read       {"files": [{"part": "file"|"train"|"validation"|"test", "name", "path"}], "task": slug or "", "out": folder,
-                "options": {header_row?, encoding?, delimiter?, sheet?, member?}, "mapping": {role: column}?,
+                "options": {header_row?, encoding?, delimiter?, sheet?, member?, several_labels?}, "mapping": {role: column}?,
                 "limits": {..}?}                                                                     -> Report as JSON
     publish    {"staged": [{"part", "path"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
-                "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
+                "several_labels"?, "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
                 "problems": the report's problems?}                                                  -> Published as JSON
     baselines  {"path": a version's Parquet file, "task"}                  -> {"split", "rows", "scores": {name: {metric: value}}}
 
@@ -150,6 +150,7 @@ class Report:
     labels: list[dict[str, Any]] = field(default_factory=list)  # [{"name", "rows", "missing": it stands for "no label"}]
     joins: dict[str, str] = field(default_factory=dict)  # suggested {label as written: label}
     statistics: dict[str, Any] = field(default_factory=dict)  # lengths, duplicates, ...; see findings.py
+    several: dict[str, Any] = field(default_factory=dict)  # rows with several labels: {"column", "rows", "example", "chosen", "gives"}
 
     @property
     def plain(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -14,6 +14,7 @@ from webapp.datasets.reading.layouts import Laid, as_record
 from webapp.datasets.reading.shapes import is_chat
 from webapp.datasets.reading.staging import Desk
 from webapp.datasets.reading.values import as_json, as_text, one_after_another, parse, python_value
+from worker.nlp import TASKS
 
 BOM = b"\xef\xbb\xbf"
 SENTENCE_ENDS = (*".!?…。！？，、；：,;:", '"', "”", "」", "』", ")", "）")
@@ -122,7 +123,8 @@ class Lists:
     joints: dict[str, str] = field(default_factory=dict)  # sentences or lines of verse: one text, with this in between
 
     @classmethod
-    def of(cls, records: list[Record]) -> Lists:
+    def of(cls, records: list[Record], labels: Collection[str] = ()) -> Lists:
+        """`labels`: columns of labels; of these even a pair is several labels."""
         lengths, texts, mixed = dict[str, set[int]](), dict[str, list[str]](), set[str]()
         for record in records:
             for key, cell in record.items():
@@ -136,7 +138,11 @@ class Lists:
         pairs = {
             key: n
             for key, found in lengths.items()
-            if len(found) == 1 and 0 < (n := min(found)) <= 5 and key not in WHOLE and not (n > 2 and key in joints)
+            if len(found) == 1
+            and 0 < (n := min(found)) <= 5
+            and key not in WHOLE
+            and not (n > 2 and key in joints)
+            and not (n > 1 and (key in labels or is_label(key)))
         }
         return cls(pairs, {key: joint for key, joint in joints.items() if key not in pairs})
 
@@ -153,6 +159,13 @@ class Lists:
             else:
                 flat[key] = as_json(cell) if key in WHOLE else as_text(cell)
         return flat
+
+
+def is_label(key: str) -> bool:
+    """Whether a column is called as labels are, one or several."""
+    hints = {hint for task in TASKS.values() for role in task.roles if role.is_label for hint in role.hints}
+    name = key.rsplit(".", 1)[-1].strip().lower()
+    return bool({name, name.removesuffix("s"), name.removesuffix("es"), re.sub("ies$", "y", name)} & hints)
 
 
 def joint_of(texts: list[str]) -> str:
@@ -221,7 +234,7 @@ def rows(
                 count += 1
 
     raw = list(flat(sample))
-    lists = Lists.of([record for _, record in raw])
+    lists = Lists.of([record for _, record in raw], shape.labels)
     first = [(number, lists.spread(record)) for number, record in raw]
     seen = Counter(key for _, record in first for key in record)
     least = max(1, len(first) // 100) if len(first) >= 20 else 0

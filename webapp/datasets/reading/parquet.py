@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MIB
-from webapp.datasets.reading.json_records import WHOLE
+from webapp.datasets.reading import MIB, Finding, hub
+from webapp.datasets.reading.json_records import FIRST, WHOLE, joint_of
 from webapp.datasets.reading.staging import Desk
 from webapp.datasets.reading.values import as_json
 
@@ -120,12 +120,16 @@ def frames(path: Path, desk: Desk) -> tuple[list[str], Iterator[pl.DataFrame]]:
         lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         lazy = with_answers(lazy)
         schema = lazy.collect_schema()
+        classes = hub.of_metadata(pl.read_parquet_metadata(path).get("huggingface"))
         while structs := [name for name, kind in schema.items() if isinstance(kind, pl.Struct)]:
             lazy = lazy.with_columns(pl.col(name).name.prefix_fields(f"{name}.") for name in structs).unnest(structs)
             schema = lazy.collect_schema()
+        lazy = with_names(lazy, classes, desk)
+        schema = lazy.collect_schema()
+        joints = joints_of(lazy)
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is a damaged Parquet file. Write it again.") from None
-    lazy = lazy.select(as_text(name, kind) for name, kind in schema.items())
+    lazy = lazy.select(as_text(name, kind, joints) for name, kind in schema.items())
 
     def each() -> Iterator[pl.DataFrame]:
         done = 0
@@ -151,10 +155,33 @@ def with_answers(lazy: pl.LazyFrame) -> pl.LazyFrame:
     return lazy.with_columns(*firsts, texts.alias("answers"))
 
 
-def as_text(name: str, kind: pl.DataType) -> pl.Expr:
+def with_names(lazy: pl.LazyFrame, classes: hub.Names, desk: Desk) -> pl.LazyFrame:
+    """Numbers of classes as the names that the file itself gives."""
+    schema = lazy.collect_schema()
+    named = {
+        name: column for name, names in classes.items() if name in schema and (column := hub.naming(name, schema[name], names)) is not None
+    }
+    for name in named:
+        desk.labels.add(name)
+        text = f"The names of the classes in {name} were taken from {desk.name} itself: {', '.join(classes[name][:10])}."
+        desk.noticed.append(Finding("class_names", text, "info", len(classes[name]), name))
+    return lazy.with_columns(named.values())
+
+
+def joints_of(lazy: pl.LazyFrame) -> dict[str, str]:
+    """Lists of texts that become one text, as in JSON, with what stands in between: of sentences, and of one text each."""
+    kinds = lazy.collect_schema().items()
+    lists = [name for name, kind in kinds if isinstance(kind, pl.List | pl.Array) and kind.inner == pl.String and name not in WHOLE]
+    few = lazy.select(pl.col(lists).cast(pl.List(pl.String))).head(FIRST).collect() if lists else pl.DataFrame()
+    texts = {name: [text or "" for text in few[name].explode().drop_nulls()] for name in lists}
+    found = {name: joint for name in lists if (joint := joint_of(texts[name]))}
+    return {name: "" for name in lists if few[name].list.len().fill_null(0).max() == 1} | found
+
+
+def as_text(name: str, kind: pl.DataType, joints: dict[str, str]) -> pl.Expr:
     column = pl.col(name)
-    if isinstance(kind, pl.List | pl.Array) and kind.inner == pl.String and name not in WHOLE:
-        column = column.list.join(" ")
+    if name in joints:
+        column = column.cast(pl.List(pl.String)).list.join(joints[name])
     elif kind.is_nested():
         column = column.map_elements(lambda v: as_json(v.to_list() if isinstance(v, pl.Series) else v), return_dtype=pl.String)
     elif kind == pl.Binary:

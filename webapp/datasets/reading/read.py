@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from webapp.datasets.reading import (
     workbook,
 )
 from webapp.datasets.reading import columns as columns_of
+from webapp.datasets.reading.several import OPTION, Several, classes_beside
+from webapp.datasets.reading.several import gathered as gather
 from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
 from worker.nlp import TASKS, Task
 from worker.spec import Role
@@ -54,7 +57,8 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
         files.append(read_file(Path(file["path"]), desk, {**(job.get("options") or {}), "texts": texts}))
         desks.append(desk)
     gather_rejected(desks, out)
-    return report(job.get("task") or "", files, desks, job.get("mapping") or {}, progress).to_json()
+    how = (job.get("options") or {}).get(OPTION) or ""
+    return report(job.get("task") or "", files, desks, job.get("mapping") or {}, progress, how).to_json()
 
 
 def gather_rejected(desks: list[Desk], out: Path) -> None:
@@ -197,11 +201,15 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
 
 
 # --- All files together -----------------------------------------------------------------------------------------------------
-def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[str, str], progress: Progress) -> Report:
+def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[str, str], progress: Progress, how: str) -> Report:
+    """`how` is what a person wants of rows with several labels."""
     rows, has_parts = together(files), len(files) > 1
     progress("looking", 0, 1)
     total = sum(f.rows_read for f in files)
     columns = columns_of.describe(rows, originals=desks[0].originals, labels=desks[0].labels)
+    if gathered := gather_classes(columns, rows, files, desks, slug):
+        rows = together(files)
+        columns = columns_of.describe(rows, originals=desks[0].originals, labels=desks[0].labels)
     guess = roles.guess(columns, rows, total, has_parts)
     task = TASKS[slug] if slug else guess.task
     found = roles.with_roles(columns, task, total, has_parts)
@@ -211,7 +219,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
-    noticed = about_files(files) + [f for desk in desks for f in desk.noticed] + about_columns(found, files) + about_rows(desks)
+    noticed = about_files(files) + [f for desk in desks for f in desk.noticed] + gathered + about_columns(found, files) + about_rows(desks)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     lacking = task.lacking(mapping)
     fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
@@ -220,10 +228,15 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         noticed.append(Finding("task_guessed", text, "warning", asks="task"))
     if lacking:
         noticed.append(lacks(lacking, found, task, files))
-        looked = findings.Looked()
+        looked, several = findings.Looked(), None
     else:
-        looked = findings.look(rows, mapping, task, progress, {f.part: f.name for f in files})
+        label = roles.label_of(task, mapping)
+        several = Several.find(rows, mapping[label.name]) if label else None
+        each = several.applied(rows, how) if several else rows
+        looked = findings.look(each, mapping, task, progress, {f.part: f.name for f in files})
         problems += looked.problems
+        if several and several.rows:
+            looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
@@ -245,7 +258,30 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         labels=looked.labels,
         joins=looked.joins,
         statistics=looked.statistics,
+        several=several.to_json(how) if several and several.rows else {},
     )
+
+
+def gather_classes(columns: list[Column], rows: pl.LazyFrame, files: list[FileReport], desks: list[Desk], slug: str) -> list[Finding]:
+    """Columns of 0 and 1 that are classes get a column of labels beside them, unless there is one. What was done, for people."""
+    labels = [role for task in ([TASKS[slug]] if slug else TASKS.values()) for role in task.roles if role.is_label and role.required]
+    full = [c for c in columns if c.type != "empty"]
+    if not labels or any(roles.hinted(c, label) > 2 and c.distinct > 1 for c in full for label in labels):
+        return []
+    flags = classes_beside([(c.name, {h["name"] for h in c.histogram}) for c in full if c.distinct <= 2], rows)
+    if not flags:
+        return []
+    name = next(n for n in ("label", "labels", *(f"label_{i}" for i in count(2))) if n not in {c.name for c in columns})
+    for file, desk in zip(files, desks, strict=True):
+        wider = Path(file.staged).with_suffix(".wider")
+        frames = gather(pl.scan_parquet(file.staged, glob=False), flags, name).collect_batches(maintain_order=True)
+        staging.write(frames, [*(c.name for c in columns), name], wider)
+        wider.replace(file.staged)
+        desk.originals[name] = name
+        desk.labels.add(name)
+    others = [c.name for c in full if c.name not in flags and c.type == "text" and 1 < c.distinct <= roles.FEW_VALUES]
+    text = f"The columns {', '.join(flags[:10])} hold 0 and 1: the column {name} was made of them, with the names of those that are 1."
+    return [Finding("classes_beside", text, "warning" if others else "info", len(flags), name, "mapping" if others else "")]
 
 
 def lacks(lacking: list[Role], columns: list[Column], task: Task, files: list[FileReport]) -> Finding:
