@@ -7,6 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from webapp.datasets.reading import Finding
+from webapp.datasets.reading.staging import Desk
+
 Names = dict[str, list[str]]  # dotted column: the names of its classes, by number
 
 
@@ -63,16 +66,32 @@ def named(record: dict[str, Any], names: Names, prefix: str = "") -> dict[str, A
     }
 
 
-def naming(column: str, kind: pl.DataType, names: list[str]) -> pl.Expr | None:
-    """The same for a column of numbers, or of lists of numbers, in a table; None for any other column."""
-    is_list = isinstance(kind, pl.List | pl.Array)
-    inner = kind.inner if isinstance(kind, pl.List | pl.Array) else kind
-    if not isinstance(inner, pl.DataType) or not inner.is_integer():
+def with_names(table: pl.LazyFrame, classes: Names, desk: Desk) -> pl.LazyFrame:
+    """The same for the columns of a table, lists and objects included."""
+    schema = table.collect_schema()
+    named = {name: column for name in schema if (column := naming(name, schema[name], classes)) is not None}
+    for name in classes:
+        if any(name == column or name.startswith(f"{column}.") for column in named):
+            desk.labels.add(name)
+            text = f"The names of the classes in {name} were taken from {desk.name} itself: {', '.join(classes[name][:10])}."
+            desk.noticed.append(Finding("class_names", text, "info", len(classes[name]), name))
+    return table.with_columns(named.values())
+
+
+def naming(path: str, kind: Any, classes: Names, cell: pl.Expr | None = None) -> pl.Expr | None:
+    """Numbers of classes by name; None where there is nothing to name."""
+    cell = pl.col(path) if cell is None else cell
+    if isinstance(kind, pl.Struct):
+        inner = {f.name: naming(f"{path}.{f.name}", f.dtype, classes, cell.struct.field(f.name)) for f in kind.fields}
+        named = [column.alias(name) for name, column in inner.items() if column is not None]
+        return cell.struct.with_fields(*named).alias(path) if named else None
+    if path not in classes:
         return None
+    if isinstance(kind, pl.List):
+        return cell.list.eval(words(pl.element(), classes[path])).alias(path) if kind.inner.is_integer() else None  # type: ignore[attr-defined]
+    return words(cell, classes[path]).alias(path) if kind.is_integer() else None
+
+
+def words(numbers: pl.Expr, names: list[str]) -> pl.Expr:
     known = {-1: "", **dict(enumerate(names))}
-
-    def words(numbers: pl.Expr) -> pl.Expr:
-        return numbers.cast(pl.Int64).replace_strict(known, default=numbers.cast(pl.String), return_dtype=pl.String)
-
-    cell = pl.col(column)
-    return (cell.list.eval(words(pl.element())) if is_list else words(cell)).alias(column)
+    return numbers.cast(pl.Int64).replace_strict(known, default=numbers.cast(pl.String), return_dtype=pl.String)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +92,12 @@ def read_file(path: Path, desk: Desk, options: dict[str, Any]) -> FileReport:
 
 
 def read_parquet(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
-    originals, frames = parquet.frames(path, desk)
+    table, rows = parquet.table(path, desk)
+    if parquet.is_nested(table):
+        return read_values(parquet.records(table, rows, desk), desk, replace(file, format="parquet"))
+    originals = table.collect_schema().names()
     names = desk.name_columns(originals)
-    renamed = (frame.rename(dict(zip(originals, names, strict=True))) for frame in frames)
+    renamed = (frame.rename(dict(zip(originals, names, strict=True))) for frame in parquet.frames(table, rows, desk))
     read = staging.write(renamed, names, desk.staged_path)
     return replace(file, format="parquet", header_guessed=False, lines=read, rows_read=read, rows_rejected=desk.rejected)
 
@@ -271,7 +273,7 @@ def gather_classes(columns: list[Column], rows: pl.LazyFrame, files: list[FileRe
     flags = classes_beside([(c.name, {h["name"] for h in c.histogram}) for c in full if c.distinct <= 2], rows)
     if not flags:
         return []
-    name = next(n for n in ("label", "labels", *(f"label_{i}" for i in count(2))) if n not in {c.name for c in columns})
+    name = staging.unique_names([*(c.name for c in columns), "label"])[-1]
     for file, desk in zip(files, desks, strict=True):
         wider = Path(file.staged).with_suffix(".wider")
         frames = gather(pl.scan_parquet(file.staged, glob=False), flags, name).collect_batches(maintain_order=True)
