@@ -110,7 +110,9 @@ class FileReport:
 
     part: str
     name: str
-    format: str  # csv | json | jsonl | parquet | workbook | lines (one text each) | documents (texts between blank lines)
+    format: (
+        str  # csv | json | jsonl | parquet | workbook | lines (one text each) | documents (texts between blank lines) | fasttext | conll
+    )
     packed: str = ""  # gzip | zip
     member: str = ""  # the file inside the archive
     members: list[str] = field(default_factory=list)  # others that could be chosen

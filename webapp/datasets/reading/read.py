@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from webapp.datasets.reading import (
     parquet,
     roles,
     staging,
+    tagged,
     text,
     workbook,
 )
@@ -175,6 +177,13 @@ def read_values(values: Any, desk: Desk, file: FileReport, by_line: bool = True)
 
 
 def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
+    if tagged.is_fasttext(first):
+        desk.labels.add("label")
+        desk.noticed.append(Finding("layout", f"{desk.name} was read as fastText: {tagged.PREFIX}... beside each text.", "info"))
+        return read_tagged("fasttext", ["label", "text"], tagged.fasttext_rows(blocks, desk), desk, file)
+    if tagged.is_conll(first):
+        desk.noticed.append(tagged.no_task_yet(desk.name))
+        return read_tagged("conll", ["text", "tokens", "tags"], tagged.conll_rows(blocks, desk), desk, file)
     inner = (file.member or desk.name).lower()
     sniffed = delimited.sniff(first, options, inner.removesuffix(".txt").endswith(TABLES))
     if sniffed is None and options.get("texts") and documents.has_documents(first):
@@ -200,6 +209,12 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
         rows_read=read,
         rows_rejected=desk.rejected,
     )
+
+
+def read_tagged(form: str, columns: list[str], rows: Iterator[tuple[int, list[str]]], desk: Desk, file: FileReport) -> FileReport:
+    names = desk.name_columns(columns)
+    read = staging.write(staging.frames_of(rows, names), names, desk.staged_path)
+    return replace(file, format=form, header_guessed=False, rows_read=read, rows_rejected=desk.rejected)
 
 
 # --- All files together -----------------------------------------------------------------------------------------------------
