@@ -52,6 +52,7 @@ def publish_version(item: WorkItem) -> None:
         "mapping": reading.mapping,
         "labels": reading.options.get("labels", {}),
         "several_labels": reading.options.get("several_labels"),
+        "kept": reading.report.get("kept", []),
         "accept_rejected": bool(reading.options.get("accept_rejected")),
         "seed": SEED,
         "shares": SHARES,

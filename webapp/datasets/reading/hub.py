@@ -74,7 +74,7 @@ def with_names(table: pl.LazyFrame, classes: Names, desk: Desk) -> pl.LazyFrame:
         if any(name == column or name.startswith(f"{column}.") for column in named):
             desk.labels.add(name)
             text = f"The names of the classes in {name} were taken from {desk.name} itself: {', '.join(classes[name][:10])}."
-            desk.noticed.append(Finding("class_names", text, "info", len(classes[name]), name))
+            desk.findings.append(Finding("class_names", text, "info", len(classes[name]), name))
     return table.with_columns(named.values())
 
 

@@ -77,10 +77,10 @@ def document(data: bytes, desk: Desk) -> Laid:
     laid = layouts.named_by_first(found)
     desk.labels |= set(laid.labels)
     if laid.title:
-        desk.noticed.append(Finding("layout", f"{desk.name} was read as {laid.title}.", "info"))
+        desk.findings.append(Finding("layout", f"{desk.name} was read as {laid.title}.", "info"))
     if laid.cut:
         text = f"{desk.name} is a part of a data set: {laid.cut}. Download the whole one as Parquet if you want all of it."
-        desk.noticed.append(Finding("part_of_data", text, asks="confirmation"))
+        desk.findings.append(Finding("part_of_data", text, asks="confirmation"))
     return laid
 
 
@@ -247,7 +247,7 @@ def rows(
             yield from row(number, value)
         for number, record in flat(values):
             yield from row(number, lists.spread(record))
-        desk.noticed += shape.findings(desk.name)
+        desk.findings += shape.findings(desk.name)
 
     def row(number: int, record: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
         strange = [key for key in record if key not in seen or seen[key] <= least]

@@ -24,6 +24,7 @@ from webapp.datasets.reading import (
     container,
     delimited,
     documents,
+    doubts,
     findings,
     json_records,
     parquet,
@@ -179,10 +180,10 @@ def read_values(values: Any, desk: Desk, file: FileReport, by_line: bool = True)
 def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
     if tagged.is_fasttext(first):
         desk.labels.add("label")
-        desk.noticed.append(Finding("layout", f"{desk.name} was read as fastText: {tagged.PREFIX}... beside each text.", "info"))
+        desk.findings.append(Finding("layout", f"{desk.name} was read as fastText: {tagged.PREFIX}... beside each text.", "info"))
         return read_tagged("fasttext", ["label", "text"], tagged.fasttext_rows(blocks, desk), desk, file)
     if tagged.is_conll(first):
-        desk.noticed.append(tagged.no_task_yet(desk.name))
+        desk.findings.append(tagged.no_task_yet(desk.name))
         return read_tagged("conll", ["text", "tokens", "tags"], tagged.conll_rows(blocks, desk), desk, file)
     inner = (file.member or desk.name).lower()
     sniffed = delimited.sniff(first, options, inner.removesuffix(".txt").endswith(TABLES))
@@ -236,7 +237,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
-    noticed = about_files(files) + [f for desk in desks for f in desk.noticed] + gathered + about_columns(found, files) + about_rows(desks)
+    noticed = about_files(files) + [f for desk in desks for f in desk.findings] + gathered + about_columns(found, files) + about_rows(desks)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     lacking = task.lacking(mapping)
     fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
@@ -254,6 +255,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         problems += looked.problems
         if several and several.rows:
             looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
+        noticed += doubts.unused(found, set(mapping.values()), task)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
@@ -274,6 +276,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         findings=noticed + looked.findings,
         labels=looked.labels,
         joins=looked.joins,
+        kept=looked.kept,
         statistics=looked.statistics,
         several=several.to_json(how) if several and several.rows else {},
     )

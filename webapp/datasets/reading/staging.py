@@ -33,7 +33,7 @@ class Desk:
     blank: int = 0  # records without anything in their cells
     originals: dict[str, str] = field(default_factory=dict)  # unique name: name in the file
     labels: set[str] = field(default_factory=set)  # columns of which the file itself says that they hold labels
-    noticed: list[Finding] = field(default_factory=list)  # about the file as a whole
+    findings: list[Finding] = field(default_factory=list)  # about the file as a whole
 
     def __post_init__(self) -> None:
         self._rejects = self.rejects_path.open("w", newline="", encoding="utf-8")
