@@ -18,7 +18,7 @@ CHOICES = (EXPLODE, FIRST, WHOLE, WAIT)
 SEPARATORS = (";", "|", "#", ",", "、", "，", "；")
 MOST_VALUES = 50_000  # different cells that are looked at
 LONGEST = 200  # characters of a cell with several labels; a longer one is a text
-KNOWN = 0.8  # of the labels between separators stand alone elsewhere, or in two different cells
+KNOWN = 0.5  # of the labels between separators stand alone elsewhere, or in two different cells
 DEPTH = 8
 
 
@@ -162,7 +162,7 @@ def split(cell: str, sign: str) -> list[str]:
 
 
 def between(cells: set[str], sign: str) -> bool:
-    """Whether this sign stands between labels: nearly all of what it parts stands alone in another cell, or beside something else."""
+    """Whether this sign stands between labels: half of what it parts stands alone in another cell, or beside something else."""
     joined = [tuple(pieces) for cell in cells if len(cell) <= LONGEST and sign in cell and len(pieces := split(cell, sign)) > 1]
     if not joined or len(cells) > MOST_VALUES // 10:
         return False
