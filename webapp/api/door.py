@@ -20,11 +20,12 @@ from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 from pydantic import ConfigDict, field_validator
 
-from webapp.people.access import Denied
+from webapp.people.access import READ, WRITE, Denied
 from worker.spec import SpecError
 
 log = logging.getLogger(__name__)
 MOST_PER_PAGE = 200
+SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class Body(Schema):
@@ -63,13 +64,22 @@ class Problem(Exception):
 
 
 class Token(HttpBearer):
-    """`Authorization: Bearer tb_...`; the middleware has looked it up, here is only asked whether it was good."""
+    """`Authorization: Bearer tb_...`; the middleware has looked it up, here is asked whether it was good, and made for this.
+
+    What the token must be made for is told by the verb, READ for one that changes nothing and else WRITE; an operation that is
+    gentler than its verb says so with `auth=[Token(READ), Session()]`."""
+
+    def __init__(self, act: str = "") -> None:
+        super().__init__()
+        self.act = act
 
     def __call__(self, request: HttpRequest) -> Any:
-        return getattr(request, "token", None)
+        if token := getattr(request, "token", None):
+            request.actor.require_scope(self.act or (READ if request.method in SAFE else WRITE))  # type: ignore[attr-defined]
+        return token
 
     def authenticate(self, request: HttpRequest, token: str) -> Any:
-        return getattr(request, "token", None)
+        return self(request)
 
 
 class Session(APIKeyCookie):
@@ -84,7 +94,7 @@ class Session(APIKeyCookie):
         actor = getattr(request, "actor", None)
         if actor is None or "Authorization" in request.headers:
             return None
-        if request.method not in ("GET", "HEAD", "OPTIONS"):
+        if request.method not in SAFE:
             if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
                 raise Problem(403, _("Forbidden"), _("Another site asked for this in your name."))
             if check_csrf(request):

@@ -70,6 +70,7 @@ def admit(request: HttpRequest) -> HttpResponse | None:
         return said(401, _("Sign in again, then go on with the upload."))
     if not getattr(request, "token", None) and request.method not in ("GET", "HEAD") and check_csrf(request):
         return said(403, _("This page is too old. Reload it, then go on with the upload."))
+    request.actor.require_scope(WRITE)  # type: ignore[attr-defined]
     if request.headers.get("Tus-Resumable") != VERSION:
         response = said(412, _("This server speaks tus %(version)s.") % {"version": VERSION})
         response["Tus-Version"] = VERSION
