@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 from pydantic import ConfigDict, field_validator
 
+from webapp import disk
 from webapp.people.access import READ, WRITE, Denied
 from worker.spec import SpecError
 
@@ -150,6 +152,9 @@ def as_problem(error: Exception) -> Problem:
             return Problem(400, title(400), _("The request could not be understood."))
         case HttpError():
             return Problem(error.status_code, title(error.status_code), str(error))
+        case _ if remedy := disk.remedy(error):
+            log.error("the disk is full: %s", error)
+            return Problem(507, title(507), remedy)
         case _:
             log.error("API operation failed", exc_info=error)
             return Problem(500, title(500), _("Something broke on our side. It is in the log; try again, then tell an administrator."))
@@ -197,6 +202,7 @@ def told(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     details = {
         404: _("There is no such address. The operations stand at /api/v1/docs."),
         405: _("This address does not know that verb. It knows: %(verbs)s.") % {"verbs": response.get("Allow", "")},
+        507: disk.remedy(OSError(errno.ENOSPC, "")),
     }
     kept = {name: response[name] for name in ("Allow", "Retry-After") if name in response}
     problem = Problem(response.status_code, title(response.status_code), details.get(response.status_code, ""))
