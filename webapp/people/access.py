@@ -69,6 +69,12 @@ def actor_of(user: User, team_id: UUID | str | None = None) -> Actor:
     return Actor(user, roles, team_id=chosen)
 
 
+def token_of(authorization: str) -> ApiToken | None:
+    """The living token that this header holds: `Bearer tb_...`."""
+    scheme, _space, secret = authorization.partition(" ")
+    return ApiToken.objects.holding(secret.strip()) if scheme.lower() == "bearer" else None
+
+
 def holder_of(token: ApiToken) -> Actor:
     """The actor that a token is: its user, narrowed to the token's scopes and, if it names one, to its team."""
     actor, scopes = actor_of(token.user, token.team_id), frozenset(token.scopes)
