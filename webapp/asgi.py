@@ -17,6 +17,7 @@ from django.conf import settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
 
+from webapp import disk  # noqa: E402
 from webapp.frontdoor import BodyLimit, SameOrigin, nowhere  # noqa: E402
 from webapp.routing import websocket_urlpatterns  # noqa: E402
 
@@ -24,3 +25,4 @@ sockets = SameOrigin(AuthMiddlewareStack(URLRouter([*websocket_urlpatterns, re_p
 application: Any = BodyLimit(ProtocolTypeRouter({"http": pages, "websocket": sockets}))
 if settings.FORWARDED_ALLOW_IPS:  # else anybody would say where they come from
     application = ProxyHeadersMiddleware(application, settings.FORWARDED_ALLOW_IPS)
+held = disk.held_open(settings.DATABASES["default"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
 
 from django.db import DatabaseError
 from django.utils.translation import gettext as _
@@ -27,3 +30,15 @@ def remedy(error: BaseException | None) -> str:
         or getattr(cause, "sqlstate", None) == POSTGRESQL
     )
     return str(_("The server's disk is full. What is there can still be read. Free some space, then try again.")) if is_full else ""
+
+
+def held_open(database: dict[str, Any]) -> sqlite3.Connection | None:
+    """A connection to keep for as long as the process lives. SQLite sets up shared memory for the first who opens a database
+    and clears it away after the last: on a full disk nobody could open it again, not even to read."""
+    if not database["ENGINE"].endswith("sqlite3"):
+        return None
+    with suppress(sqlite3.Error):  # there is none yet
+        held = sqlite3.connect(f"file:{quote(str(database['NAME']))}?mode=rw", uri=True, check_same_thread=False)
+        held.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return held
+    return None
