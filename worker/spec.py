@@ -126,7 +126,7 @@ class Role:
     name: str
     label: str
     required: bool = True
-    kind: str = "text"  # text | label (a small set of values: histogram, stratified split) | number
+    kind: str = "text"  # text | label (a small set of values: histogram, stratified split) | number | data (JSON that the task reads)
     hints: tuple[str, ...] = ()  # lower-case column names that suggest this role
     language: bool = False  # a column named after a language ("en", "Deutsch") suggests it; the roles of a pair in their order
     shorter: bool = False  # its texts are much shorter than those of the key role, as a summary is

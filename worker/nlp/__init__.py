@@ -51,6 +51,14 @@ class Task:
         """
         raise NotImplementedError
 
+    def doubts(self, row: dict[str, Any]) -> list[tuple[str, str]]:
+        """What of a mapped row without problems a person should see before it is learnt, as (role, sentence)."""
+        return []
+
+    def kept(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A mapped row without problems as a version keeps it."""
+        return row
+
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
         """What is wrong with the whole: [{"code", "level": "error"|"warning", "message", "role"?}]; errors forbid a version."""
         return rows_of.dataset_problems(rows, splits)
