@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webapp.datasets.models import PARTS, Import, Upload
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS, Task
+from worker.nlp import KINDS, TASKS, Task
 
 DELIMITERS = ((",", _("comma")), (";", _("semicolon")), ("\t", _("tab")), ("|", _("bar")))
 ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "gb18030", "big5", "shift_jis", "euc-kr", "cp1251")
@@ -98,16 +98,16 @@ class Mapping:
 
     @property
     def task(self) -> Task:
-        return TASKS[self.reading.dataset.task]
+        return KINDS[self.reading.dataset.task]
 
     @property
     def tasks(self) -> list[Task]:
-        return list(TASKS.values())
+        return sorted(KINDS.values(), key=lambda kind: kind.slug not in TASKS)
 
     @property
     def fits_better(self) -> Task | None:
         """Another task that the file seems to be for."""
-        return TASKS.get(self.reading.report.get("fits_better", ""))
+        return KINDS.get(self.reading.report.get("fits_better", ""))
 
     @property
     def preview(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from worker.nlp.chats import Chat, Message
 from worker.nlp.decoding import decode
 from worker.nlp.language import Written
 from worker.nlp.recipe import FULL, LORA, training
+from worker.nlp.rows import LEADS
 from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
@@ -71,6 +72,7 @@ class Generation(Written):
             _("Prompt"),
             required=False,
             hints=("prompt", "instruction", "question", "input", "query", "提示", "指令", "问题"),
+            follows=("input", "context"),
             is_key=True,
             help=_("What the model is asked. It is read, not learnt."),
         ),
@@ -101,6 +103,8 @@ class Generation(Written):
                 "文本",
                 "内容",
             ),
+            leads=LEADS,
+            without="completion",
             help=_("A text to learn as a whole, or a chat (JSON), of which the assistant's messages are learnt."),
         ),
         Role(

@@ -28,12 +28,13 @@ from webapp.datasets.reading import (
     parquet,
     roles,
     staging,
+    templates,
     text,
     workbook,
 )
 from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
-from worker.nlp import TASKS, Task
+from worker.nlp import KINDS, Task
 from worker.spec import Role
 
 PREVIEW = 20  # rows
@@ -41,6 +42,7 @@ PREVIEW_CELL = 2_000  # characters
 PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
 TABULAR = ("csv", "workbook")  # formats whose columns are named by a line of the file itself
 TABLES = (".csv", ".tsv", ".tab")
+VERDICTS = ({"true", "false"}, {"0", "1"})  # of answers, one by one
 REMEDY = "Expected are rows such as: text, label."
 
 
@@ -48,7 +50,7 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     desks, files = [], []
-    texts = not job.get("task") or roles.suffices_alone(TASKS[job["task"]])
+    texts = not job.get("task") or roles.suffices_alone(KINDS[job["task"]])
     for file in job["files"]:
         desk = Desk(file["name"], file.get("part", "file"), out, limits, progress)
         files.append(read_file(Path(file["path"]), desk, {**(job.get("options") or {}), "texts": texts}))
@@ -203,15 +205,18 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     total = sum(f.rows_read for f in files)
     columns = columns_of.describe(rows, originals=desks[0].originals)
     guess = roles.guess(columns, rows, total, has_parts)
-    task = TASKS[slug] if slug else guess.task
+    task = KINDS[slug] if slug else guess.task
     found = roles.with_roles(columns, task, total, has_parts)
-    mapping = {column.role: column.name for column in found if column.role}
-    if wanted and set(wanted.values()) <= {column.name for column in found}:
-        mapping = wanted
+    names = [column.name for column in found]
+    mapping, joined = roles.templated({column.role: column.name for column in found if column.role}, found, task)
+    if wanted and all(is_there(source, names) for source in wanted.values()):
+        mapping, joined = wanted, []
+    rows = templates.with_made(rows, mapping)
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
     noticed = about_files(files) + about_columns(found, files) + about_rows(desks)
+    noticed += about_other_texts(joined, roles.left_over(mapping, found, rows), mapping, found, task)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     lacking = task.lacking(mapping)
     fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
@@ -246,6 +251,10 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         joins=looked.joins,
         statistics=looked.statistics,
     )
+
+
+def is_there(source: str, names: list[str]) -> bool:
+    return source in names or (templates.is_template(source, names) and not templates.problem(source, names))
 
 
 def lacks(lacking: list[Role], columns: list[Column], task: Task, files: list[FileReport]) -> Finding:
@@ -318,6 +327,33 @@ def about_columns(columns: list[Column], files: list[FileReport]) -> list[Findin
         text = f"What these columns are is a guess from what they hold: {', '.join(guessed[:10])}. Check it in the table."
         found.append(Finding("columns_guessed", text, count=len(guessed), asks="mapping"))
     return found
+
+
+def about_other_texts(joined: list[str], others: list[str], mapping: dict[str, str], columns: list[Column], task: Task) -> list[Finding]:
+    """Texts beside the ones that are learnt, and answers that are better or worse than others."""
+    found = []
+    if joined:
+        text = f"{called(joined)} may belong to the text, so a template joins them. Look at it, or choose one column."
+        found.append(Finding("template_proposed", text, count=len(joined), column=joined[0], asks="mapping"))
+    pairs = roles.columns_of_pairs(columns)
+    if pairs and not roles.is_of_pairs(task):
+        text = f"{called(pairs)} hold a better and a worse answer to the same prompt. Keep them as preference pairs."
+        found.append(Finding("preference_pairs", text, count=len(pairs), column=pairs[0], asks="mapping"))
+    judged = next((c for c in columns if c.name.strip().lower() == "label" and c.name not in mapping.values()), None)
+    if judged and {h["name"].strip().lower() for h in judged.histogram} in VERDICTS and "completion" in mapping:
+        text = (
+            f"{called([judged.name])} says of each answer whether it is good, and is not used: bad answers would be learnt like good ones."
+        )
+        found.append(Finding("unpaired_preferences", text, column=judged.name, asks="mapping"))
+    if others := [name for name in others if name not in pairs]:
+        text = f"{called(others)} hold texts and are not used. Join them with others in a template if they belong to what is learnt."
+        one = f"{called(others)} holds texts and is not used. Join it with another column in a template if it belongs to what is learnt."
+        found.append(Finding("unused_texts", one if len(others) == 1 else text, count=len(others), column=others[0], asks="mapping"))
+    return found
+
+
+def called(names: list[str]) -> str:
+    return ("The column " if len(names) == 1 else "The columns ") + ", ".join(f"“{name[:80]}”" for name in names[:10])
 
 
 def about_rows(desks: list[Desk]) -> list[Finding]:
