@@ -134,6 +134,7 @@ class Role:
     follows: tuple[str, ...] = ()  # of columns that belong behind it, as Alpaca's input behind its instruction
     without: str = ""  # a role beside which this one means nothing
     is_key: bool = False  # rows with the same value here stay on one side of the split
+    takes_records: bool = False  # a cell may hold chat messages or a list as JSON; of any other text that is a doubt
     help: str = ""  # one sentence for the mapping page
 
     @property

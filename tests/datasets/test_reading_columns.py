@@ -127,8 +127,8 @@ def test_rows_in_which_every_column_of_the_template_is_empty_have_no_prompt(look
 
 def test_texts_that_nobody_uses_are_asked_about_and_copies_of_used_ones_are_not(look):
     report, *_ = look(lambda i: {"prompt": f"Say {i}", "completion": f"So {i}", "explanation": said(i)})
-    (finding,) = [f for f in report["findings"] if f["code"] == "unused_texts"]
-    assert finding["asks"] == "mapping" and "“explanation”" in finding["message"] and not report["plain"]
+    (finding,) = [f for f in report["findings"] if f["code"] == "unused_text"]
+    assert finding["asks"] == "mapping" and "explanation" in finding["message"] and not report["plain"]
     report, *_ = look(lambda i: alpaca(i, text=f"Below is a task.\n{alpaca(i)['instruction']}\n{said(i)}\nAnswer {i}: {THINGS[i % 10]}"))
     assert report["plain"] and "text" not in report["mapping"]
     report, *_ = look(

@@ -20,6 +20,7 @@ class Preferences(Task):
             "prompt",
             _("Prompt"),
             required=False,
+            takes_records=True,
             hints=("prompt", "instruction", "question", "input", "query", "conversations", "messages"),
             is_key=True,
             follows=("input", "context"),
@@ -27,11 +28,13 @@ class Preferences(Task):
         Role(
             "chosen",
             _("Better answer"),
+            takes_records=True,
             hints=("chosen", "chosen_response", "response_chosen", "preferred", "chosen.value", "chosen.content"),
         ),
         Role(
             "rejected",
             _("Worse answer"),
+            takes_records=True,
             hints=("rejected", "rejected_response", "response_rejected", "dispreferred", "rejected.value", "rejected.content"),
         ),
         Role("system", _("System prompt"), required=False, hints=("system", "system_prompt", "system_message")),

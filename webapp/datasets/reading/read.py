@@ -23,6 +23,7 @@ from webapp.datasets.reading import (
     container,
     delimited,
     documents,
+    doubts,
     findings,
     json_records,
     parquet,
@@ -216,7 +217,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     for desk in desks:
         counts.update(desk.counts)
     noticed = about_files(files) + about_columns(found, files) + about_rows(desks)
-    noticed += about_other_texts(joined, roles.left_over(mapping, found, rows), mapping, found, task)
+    noticed += about_other_texts(joined, mapping, found, task)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     lacking = task.lacking(mapping)
     fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
@@ -229,6 +230,10 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     else:
         looked = findings.look(rows, mapping, task, progress, {f.part: f.name for f in files})
         problems += looked.problems
+        used = templates.sources(mapping, names)
+        noticed += doubts.unused(
+            [c for c in found if c.name not in roles.columns_of_pairs(found)], used | roles.repeated(rows, used, found), task
+        )
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
@@ -249,6 +254,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         findings=noticed + looked.findings,
         labels=looked.labels,
         joins=looked.joins,
+        kept=looked.kept,
         statistics=looked.statistics,
     )
 
@@ -329,7 +335,7 @@ def about_columns(columns: list[Column], files: list[FileReport]) -> list[Findin
     return found
 
 
-def about_other_texts(joined: list[str], others: list[str], mapping: dict[str, str], columns: list[Column], task: Task) -> list[Finding]:
+def about_other_texts(joined: list[str], mapping: dict[str, str], columns: list[Column], task: Task) -> list[Finding]:
     """Texts beside the ones that are learnt, and answers that are better or worse than others."""
     found = []
     if joined:
@@ -345,10 +351,6 @@ def about_other_texts(joined: list[str], others: list[str], mapping: dict[str, s
             f"{called([judged.name])} says of each answer whether it is good, and is not used: bad answers would be learnt like good ones."
         )
         found.append(Finding("unpaired_preferences", text, column=judged.name, asks="mapping"))
-    if others := [name for name in others if name not in pairs]:
-        text = f"{called(others)} hold texts and are not used. Join them with others in a template if they belong to what is learnt."
-        one = f"{called(others)} holds texts and is not used. Join it with another column in a template if it belongs to what is learnt."
-        found.append(Finding("unused_texts", one if len(others) == 1 else text, count=len(others), column=others[0], asks="mapping"))
     return found
 
 

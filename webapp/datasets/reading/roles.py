@@ -16,8 +16,6 @@ from worker.spec import Role
 
 EAST_ASIAN = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 RECORDS = ("[{", "{")  # a cell that begins like this is a record, not a text
-RECORD_OR_LIST = r"^\s*[\[{]"
-WORDS = rf"\S\s+\S+\s+\S+\s+\S|{EAST_ASIAN}{{8}}"  # four words
 COMPARED = 1_000  # rows from which it is told what a column holds
 IN_ORDER = "a column of texts, taken in the order of the file"
 FEW_VALUES = 20  # different short values, as labels have
@@ -208,24 +206,14 @@ def templated(mapping: dict[str, str], columns: list[Column], task: Task) -> tup
     return found, looked
 
 
-def left_over(mapping: dict[str, str], columns: list[Column], rows: pl.LazyFrame) -> list[str]:
-    """Columns that play no role and look like texts that a person would want learnt: many words, and none that a used column
-    has already."""
-    used = templates.sources(mapping, {c.name for c in columns})
-    free = [c.name for c in columns if c.name not in used and c.type == "text" and c.distinct > 2]
-    if not free:
-        return []
+def repeated(rows: pl.LazyFrame, used: set[str], columns: list[Column]) -> set[str]:
+    """Columns that say once more what a used one says, as a ready-made prompt beside its parts does."""
+    free = [c.name for c in columns if c.name not in used and c.type == "text"]
     few = rows.select(pl.col(name).str.strip_chars() for name in {*free, *used}).head(COMPARED).collect()
-    return [name for name in free if is_prose(few[name]) and not any(repeats(few, name, other) for other in used)]
-
-
-def is_prose(cells: pl.Series) -> bool:
-    full = cells.filter(cells != "")
-    return share(full, WORDS) > 0.5 > share(full, RECORD_OR_LIST)
+    return {name for name in free if any(repeats(few, name, other) for other in used)}
 
 
 def repeats(few: pl.DataFrame, one: str, other: str) -> bool:
-    """Whether a column says once more what another one says, as a ready-made prompt beside its parts does."""
     full = few.filter((pl.col(one) != "") & (pl.col(other).str.len_chars() > 2))
     return full.height > 0 and int(full.select(pl.col(one).str.contains(pl.col(other), literal=True).sum()).item()) > 0.9 * full.height
 
