@@ -26,7 +26,9 @@ router = Router()
 class Reading(Body):
     """How a file is to be understood; what is left out is guessed or stays as it is."""
 
-    mapping: dict[str, str] | None = None
+    mapping: dict[str, str] | None = Field(
+        None, description="{role: column}; a text may be a template of several columns, such as {instruction}\\n\\n{input}"
+    )
     header_row: int | None = Field(None, ge=0, le=1_000_000)
     encoding: str | None = Field(None, max_length=40)
     delimiter: str | None = Field(None, min_length=1, max_length=1)

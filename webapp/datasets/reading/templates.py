@@ -54,6 +54,16 @@ def with_made(rows: pl.LazyFrame, mapping: Mapping[str, str]) -> pl.LazyFrame:
     return rows.with_columns(made(source) for source in mapping.values() if is_template(source, columns) and not problem(source, columns))
 
 
+def shown(template: str, row: Mapping[str, str | None]) -> str:
+    """What it makes of one row; nothing where it cannot be used."""
+    import polars as pl
+
+    if not fields(template) or problem(template, row.keys()):
+        return ""
+    cells = {name: [row[name] or ""] for name in fields(template)}
+    return str(pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String)).select(made(template)).item())
+
+
 def made(template: str) -> pl.Expr:
     import polars as pl
 
