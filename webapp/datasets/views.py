@@ -19,7 +19,7 @@ from webapp.datasets.models import Dataset, NotNow, Upload
 from webapp.datasets.pages import SAMPLES, about, attachment, limits
 from webapp.datasets.table import render_rows
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
+from worker.nlp import KINDS, TASKS
 from worker.spec import SpecError
 
 LISTED = 50
@@ -40,7 +40,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
     page = Paginator(found, LISTED).get_page(request.GET.get("page"))
     unfinished = Upload.objects.visible_to(actor).filter(created_by=actor.user, dataset=None, sha256="").order_by("-pk")[:5]
     for each in page:
-        each.for_task = TASKS.get(each.task)
+        each.for_task = KINDS.get(each.task)
     context = {"page": page, "unfinished": unfinished, "may_write": actor.may(WRITE, actor.team_id), "deleted": just_deleted(request)}
     return render(request, "datasets/list.html", context | limits() | {"tasks": list(TASKS.values()), "samples": SAMPLES})
 
