@@ -163,8 +163,10 @@ class Metric(NamedTuple):
         return f"{value:,.{2 if abs(value) < 10 else 1}f}"
 
     def ahead(self, value: float, other: float) -> float:
-        """By how much `value` is better than `other`; below zero where it is worse."""
-        return other - value if self.less_is_better else value - other
+        """By how much `value` is better than `other`, both as they are shown: whoever subtracts what stands there gets the same.
+        Below zero where it is worse."""
+        shown, beside = (float(self.shown(each).replace(",", "")) for each in (value, other))
+        return round(beside - shown if self.less_is_better else shown - beside, 2)
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ class RunSpec:
     out: str  # folder of this run; attempts write below out/<fence>/
     settings: dict[str, Any]
     labels: tuple[str, ...] = ()
+    base_name: str = ""  # as people call it; empty: as its folder does
     resume: str = ""  # folder of a committed checkpoint, or empty
     resume_sha256: str = ""  # of its manifest
     threads: int = 1

@@ -259,7 +259,16 @@ def test_the_page_of_a_failed_run_gives_cause_remedy_and_last_words(signed_in, a
 
 def test_the_page_of_a_finished_run_stands_it_beside_the_baselines(signed_in, alice, team):
     text = said(signed_in(alice).get(page_of(made.done(team, alice))))
-    for words in ("75.3", "+11.1", "TF-IDF words", "Majority class", "18.1", "Calibration error", "Confusion matrix"):
+    for words in (
+        "75.3",
+        "11.1 above",
+        "64.2 (TF-IDF words",
+        "TF-IDF words",
+        "Majority class",
+        "18.1",
+        "Calibration error",
+        "Confusion matrix",
+    ):
         assert words in text
     assert "&lt;b&gt;good&lt;/b&gt;" in text and "<b>good</b>" not in text
 

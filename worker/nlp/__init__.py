@@ -102,12 +102,18 @@ class Task:
         """(metrics, evaluation) of what `read` found: the numbers, and what the Evaluation tab draws."""
         raise NotImplementedError
 
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        """How sure the metrics of `score` are, by so many rows: {metric: [low, high]} (worker/nlp/certainty.py). Asked once, of the
+        last scoring."""
+        return {}
+
     def trial(
         self, model: Any, tokenizer: Any, labels: Sequence[str], rows: Any, settings: dict[str, Any]
     ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]] | None:
         """For tasks whose answers are written: the model used on held-out rows (a polars frame) as people will use it.
 
-        Yields (rows done, of how many); returns (metrics, evaluation), which are added to those of `score`. None: scoring says it all.
+        Yields (rows done, of how many); returns (metrics, evaluation), which are added to those of `score`; its evaluation has the
+        `intervals` of its metrics. None: scoring says it all.
         """
         return None
 

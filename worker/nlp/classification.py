@@ -231,6 +231,12 @@ class Classification(Task):
         metrics, evaluation = measures.evaluate_labels(probabilities, true, labels)
         return metrics, {**evaluation, "examples": _three(examples, labels)}
 
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        import numpy as np
+
+        predicted = np.array([int(each.argmax()) for each in found])
+        return measures.label_intervals(predicted, np.array([e["label"] for e in examples]), len(labels))
+
     # --- answering ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
         model, tokenizer = texts.open_reader(folder, "AutoModelForSequenceClassification")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from worker.nlp import Example, families, language, overlap, texts
+from worker.nlp import Example, certainty, families, language, overlap, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.decoding import decode
 from worker.nlp.language import Written
@@ -200,9 +200,10 @@ class Generation(Written):
             for (prompt, reference, _messages), answer in zip(table, said, strict=True)
         ]
         examples = [{"prompt": prompt[:400]} for prompt, _reference, _messages in table[:3]]
-        metrics = overlap.mean_of([sample["scores"] for sample in samples]) if samples else {}
+        scores = [sample["scores"] for sample in samples]
         shown = language.worst_first(samples, "rouge_l")
-        return metrics, {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
+        drawn = {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
+        return overlap.mean_of(scores), drawn | {"intervals": certainty.of_means(scores)}
 
     # --- answering ---
     def answer(

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from worker.nlp import Example, Task, families, folders, texts
+from worker.nlp import Example, Task, certainty, families, folders, texts
 from worker.nlp.decoding import ends_of, takes
 from worker.spec import Metric, Setting
 from worker.spec import gettext_noop as _
@@ -357,6 +357,20 @@ class Written(Task):
         right = sum(hits for _loss, _count, hits in found)
         rows = len({e.get("row", at) for at, e in enumerate(examples)})  # one may make several examples
         return {"perplexity": math.exp(min(loss, 50.0)), "token_accuracy": right / tokens, "rows": rows}, {}
+
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        import numpy as np
+
+        row = {name: at for at, name in enumerate(dict.fromkeys(e.get("row", at) for at, e in enumerate(examples)))}
+        table = np.zeros((len(row), 3))
+        for at, (example, each) in enumerate(zip(examples, found, strict=True)):
+            table[row[example.get("row", at)]] += each
+
+        def scored(rows: Any) -> dict[str, float]:
+            loss, tokens, right = table[rows].sum(0)
+            return {"perplexity": float(np.exp(min(loss / max(tokens, 1), 50.0))), "token_accuracy": float(right / max(tokens, 1))}
+
+        return certainty.bootstrap(len(row), scored)
 
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         model, tokenizer = open_writer(base)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-from worker.nlp import Example, Task, families, folders, language, overlap, texts
+from worker.nlp import Example, Task, certainty, families, folders, language, overlap, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.languages import sentences
 from worker.nlp.recipe import FULL, LORA, QUICK, training
@@ -190,24 +190,7 @@ class QuestionAnswering(Task):
         return [_candidates(each.float().cpu(), e, MAX_ANSWER.default) for each, e in zip(outputs, examples, strict=True)]
 
     def score(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
-        windows: dict[int, list[int]] = {}
-        for at, example in enumerate(examples):
-            windows.setdefault(example["row"], []).append(at)
-        samples = []
-        for each in windows.values():
-            first = examples[each[0]]
-            answer = _best(
-                first["context"], [found[at] for at in each], {"n_best": 1, "no_answer_threshold": first["threshold"]}, first["may_be_none"]
-            )
-            samples.append(
-                {
-                    "inputs": {"question": first["question"], "context": first["context"][:4_000]},
-                    "reference": first["gold"],
-                    "answer": answer["answer"],
-                    "no_answer": answer["no_answer"],
-                    "scores": overlap.span_scores(answer["answer"], first["gold"]),
-                }
-            )
+        samples = _answered(found, examples)
         kinds = []
         for kind, chosen in (("answer", [s for s in samples if s["reference"]]), ("no_answer", [s for s in samples if not s["reference"]])):
             if chosen:
@@ -216,6 +199,9 @@ class QuestionAnswering(Task):
         shown = [{**s["inputs"], "answer": next(iter(s["reference"]), "")} for s in handy]
         evaluation = {"samples": language.worst_first(samples, "f1"), "kinds": kinds, "tried": len(samples), "examples": shown}
         return {**overlap.mean_of([s["scores"] for s in samples]), "rows": len(samples)}, evaluation
+
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        return certainty.of_means([sample["scores"] for sample in _answered(found, examples)])
 
     # --- answering ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
@@ -264,6 +250,29 @@ class QuestionAnswering(Task):
             each = [{"answer": row["context"][a:b], "start": a, "end": b, "score": round(share, 4)} for share, (a, b) in ranked]
             answers.append({**each[0], "no_answer": False, "no_answer_score": 0.0, "n_best": each, "windows": 1, "cut": 0})
         return answers
+
+
+def _answered(found: list[Any], examples: list[Example]) -> list[dict[str, Any]]:
+    """Every held-out question with its answer and its scores: the best of all windows of its passage."""
+    windows: dict[int, list[int]] = {}
+    for at, example in enumerate(examples):
+        windows.setdefault(example["row"], []).append(at)
+    samples = []
+    for each in windows.values():
+        first = examples[each[0]]
+        answer = _best(
+            first["context"], [found[at] for at in each], {"n_best": 1, "no_answer_threshold": first["threshold"]}, first["may_be_none"]
+        )
+        samples.append(
+            {
+                "inputs": {"question": first["question"], "context": first["context"][:4_000]},
+                "reference": first["gold"],
+                "answer": answer["answer"],
+                "no_answer": answer["no_answer"],
+                "scores": overlap.span_scores(answer["answer"], first["gold"]),
+            }
+        )
+    return samples
 
 
 def _number(text: str) -> bool:

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from worker.nlp import Example, families, folders, language, overlap, texts
+from worker.nlp import Example, certainty, families, folders, language, overlap, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.language import Written
 from worker.nlp.languages import sentences, together, words
@@ -161,8 +161,13 @@ class Summarization(Written):
         """For models that choose: how often the surest sentence of a window is one of the best choices. Others: see Written."""
         if not examples or "spans" not in examples[0]:
             return super().score(found, examples, labels)
-        hits = [float(e["chosen"][max(range(len(scores)), key=scores.__getitem__)]) for scores, e in zip(found, examples, strict=True)]
+        hits = _hits(found, examples)
         return {"rows": len({e["row"] for e in examples}), "top_sentence": sum(hits) / len(hits)}, {}
+
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        if not examples or "spans" not in examples[0]:
+            return super().intervals(found, examples, labels)
+        return certainty.of_means([{"top_sentence": hit} for hit in _hits(found, examples)])
 
     def trial(
         self, model: Any, tokenizer: Any, labels: Sequence[str], rows: Any, settings: dict[str, Any]
@@ -189,7 +194,8 @@ class Summarization(Written):
             "tried": len(samples),
             "examples": [{"document": each["inputs"]["document"], "summary": each["reference"]} for each in handy],
         }
-        return overlap.mean_of([sample["scores"] for sample in samples]), drawn
+        scores = [sample["scores"] for sample in samples]
+        return overlap.mean_of(scores), drawn | {"intervals": certainty.of_means(scores)}
 
     def compares_untuned(self, model: Any) -> bool:
         return not _chooses(model)
@@ -250,6 +256,11 @@ class Summarization(Written):
 
 
 # --- choosing -------------------------------------------------------------------------------------------------------------
+def _hits(found: list[Any], examples: list[Example]) -> list[float]:
+    """Whether the surest sentence of each window is one of the best choices."""
+    return [float(e["chosen"][max(range(len(scores)), key=scores.__getitem__)]) for scores, e in zip(found, examples, strict=True)]
+
+
 def _chooses(model: Any) -> bool:
     return type(model).__name__.endswith("ForTokenClassification")
 

@@ -150,7 +150,8 @@ class Translation(Written):
             lambda some: self._answers(model, tokenizer, some, parameters, is_scored=False), [{"source": s} for s in sources]
         )
         said = [answer["text"] for answer in found]
-        metrics, signatures = overlap.translation_metrics(said, targets, letters_of(model.config.tunebench["target_lang"]))
+        letters = letters_of(model.config.tunebench["target_lang"])
+        metrics, signatures = overlap.translation_metrics(said, targets, letters)
         samples = [
             {"inputs": {"source": s}, "reference": t, "answer": a, "scores": {"chrf": overlap.sentence_chrf(a, t)}}
             for s, t, a in zip(sources, targets, said, strict=True)
@@ -158,7 +159,7 @@ class Translation(Written):
         handy = sorted(samples, key=lambda sample: (not 12 <= len(sample["inputs"]["source"]) <= 80, -sample["scores"]["chrf"]))[:3]
         examples = [{"source": each["inputs"]["source"], "target": each["reference"]} for each in handy]
         drawn = {"samples": language.worst_first(samples, "chrf"), "signatures": signatures, "tried": len(said), "examples": examples}
-        return metrics, drawn
+        return metrics, drawn | {"intervals": overlap.translation_intervals(said, targets, letters)}
 
     # --- answering ---
     def answer(
