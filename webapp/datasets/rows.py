@@ -87,7 +87,8 @@ def alike(version: DatasetVersion, show: str) -> list[int]:
     group, has_others = ("t", pl.col("r").n_unique() > 1) if show == "conflicts" else ("r", pl.len() > 1)
     found = table.head(COMPARED).select("_at", row.alias("r"), texts.alias("t")).collect(engine="streaming")
     found = found.filter(has_others.over(group)).sort(pl.col("_at").min().over(group), "_at")
-    return found["_at"].to_list()
+    positions: list[int] = found["_at"].to_list()
+    return positions
 
 
 def row_at(version: DatasetVersion, position: int) -> dict[str, Any] | None:
