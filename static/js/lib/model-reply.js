@@ -77,6 +77,7 @@ class ModelReply extends HTMLElement {
       for await (const { event, data } of ask(this.dataset.url, { ...question, untuned: true }, signal)) {
         if (event !== "answer") continue
         const { label, share } = this.view.brief(data), name = document.createElement("b")
+        name.dir = "auto"
         name.textContent = label
         this.part("base-line").replaceChildren(`${this.words.baseSays} `, name, `, ${share}.`)
         this.part("base-line").hidden = false
