@@ -23,6 +23,7 @@ from webapp.datasets.reading import (
     container,
     delimited,
     documents,
+    doubts,
     findings,
     json_records,
     parquet,
@@ -39,6 +40,7 @@ from worker.spec import Role
 PREVIEW = 20  # rows
 PREVIEW_CELL = 2_000  # characters
 PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
+TABULAR = ("csv", "workbook")  # formats whose columns are named by a line of the file itself
 TABLES = (".csv", ".tsv", ".tab")
 REMEDY = "Expected are rows such as: text, label."
 
@@ -210,20 +212,23 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
-    noticed = about_files(files) + about_columns(found) + about_rows(desks)
+    noticed = about_files(files) + about_columns(found, files) + about_rows(desks)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     lacking = task.lacking(mapping)
     fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
+    if not slug and not guess.sure:
+        text = f"Nothing says what this data is for. It looks like {task.title.lower()}."
+        noticed.append(Finding("task_guessed", text, "warning", asks="task"))
     if lacking:
         noticed.append(lacks(lacking, found, task, files))
         looked = findings.Looked()
     else:
         looked = findings.look(rows, mapping, task, progress, {f.part: f.name for f in files})
         problems += looked.problems
+        noticed += doubts.unused(found, set(mapping.values()), task)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
-        noticed.append(Finding("other_task", text, "warning" if lacking else "info"))
-    asked = [f for f in (*noticed, *looked.findings) if f.level != "info"]
+        noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
     return Report(
         task=task.slug,
         fits_better=fits_better.slug if fits_better else "",
@@ -238,12 +243,11 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         rows_unusable=looked.unusable,
         problems=problems[:MOST_PROBLEMS],
         counts=dict(counts),
-        findings=noticed + looked.findings + looked.quality,
+        findings=noticed + looked.findings,
         labels=looked.labels,
         joins=looked.joins,
+        kept=looked.kept,
         statistics=looked.statistics,
-        doubts=bool(looked.findings),
-        plain=not counts and not asked and (bool(slug) or guess.sure) and clear(files) and obvious(found, files),
     )
 
 
@@ -252,12 +256,17 @@ def lacks(lacking: list[Role], columns: list[Column], task: Task, files: list[Fi
     full = [c for c in columns if c.type != "empty"]
     needed = [role.label for role in task.lacking({})]
     if len(full) >= len(needed):
-        return Finding("no_role", f"No column was recognised for: {', '.join(r.label for r in lacking)}. Choose it in the table.", "error")
+        return Finding(
+            "no_role",
+            f"No column was recognised for: {', '.join(r.label for r in lacking)}. Choose it in the table.",
+            "error",
+            asks="mapping",
+        )
     name = files[0].name
     needs = f"{task.title.lower()} needs {len(needed)}: {' and '.join(needed).lower()}"
     has = "has only one column" if len(columns) == 1 else f"has {len(full) or 'no'} column{'s'[: len(full) != 1]} with anything in it"
     has = f"is a file of texts, one in each {'line' if files[0].format == 'lines' else 'part'}" if files[0].format in PLAIN else has
-    return Finding("one_column", f"{name} {has}; {needs}.", "error")
+    return Finding("one_column", f"{name} {has}; {needs}.", "error", asks="mapping")
 
 
 def together(files: list[FileReport]) -> pl.LazyFrame:
@@ -271,55 +280,46 @@ def together(files: list[FileReport]) -> pl.LazyFrame:
     return pl.concat([frame.select(names[0]) for frame in frames]).select("_row", "_part", pl.exclude("_row", "_part"))
 
 
-def clear(files: list[FileReport]) -> bool:
-    """Nothing of the layout is a mere guess."""
-    whole = {"json", "jsonl", "parquet", *PLAIN}
-    return all(f.encoding_confidence >= 0.9 and len(f.members) < 2 and (f.header_row == 1 or f.format in whole) for f in files)
-
-
-def obvious(columns: list[Column], files: list[FileReport]) -> bool:
-    """The roles follow from the names, or there is no other column to choose."""
-    if all(f.format in PLAIN for f in files):
-        return True
-    chosen = [c for c in columns if c.role and c.role != SPLIT]
-    by_name = all(c.sure for c in chosen)
-    no_other = len([c for c in columns if c.type != "empty"]) == len(chosen) and not any(c.reason == roles.IN_ORDER for c in chosen)
-    return all(c.original and bare_name(c.original) == c.name for c in columns if c.role) and (by_name or no_other)
-
-
 def about_files(files: list[FileReport]) -> list[Finding]:
+    """What of the layout is a mere guess."""
     found = []
     for f in files:
         if f.encoding_confidence < 0.9:
             text = f"The encoding of {f.name} is a guess: {f.encoding}. Check the special characters in the first rows."
-            found.append(Finding("encoding_guessed", text, "warning"))
+            found.append(Finding("encoding_guessed", text, asks="encoding"))
         if len(f.members) > 1:
-            found.append(
-                Finding("several_files", f"{f.name} holds {len(f.members)} files; {f.member} was read.", "warning", len(f.members))
-            )
+            text = f"{f.name} holds {len(f.members)} files; {f.member} was read."
+            found.append(Finding("several_files", text, count=len(f.members), asks="member"))
         if f.format in PLAIN:
             how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"
             found.append(Finding("texts_alone", f"{f.name} holds nothing but texts. {how}: {f.rows_read:,}.", "info", f.rows_read))
-        if f.format == "csv" and not f.header_row:
-            found.append(Finding("no_header", f"{f.name} seems to have no line with column names. Choose it if there is one.", "warning"))
+        if f.format in TABULAR and not f.header_row:
+            text = f"{f.name} seems to have no line with column names. Choose it if there is one."
+            found.append(Finding("no_header", text, asks="header_row"))
         if f.header_row > 1:
-            found.append(
-                Finding("title_lines", f"Line {f.header_row} of {f.name} was taken for the column names.", "warning", f.header_row - 1)
-            )
+            text = f"Line {f.header_row} of {f.name} was taken for the column names."
+            found.append(Finding("title_lines", text, count=f.header_row - 1, asks="header_row"))
     return found
 
 
-def about_columns(columns: list[Column]) -> list[Finding]:
-    """Names that had to be made up. A file without a header says so itself."""
+def about_columns(columns: list[Column], files: list[FileReport]) -> list[Finding]:
+    """Names that had to be made up, and roles that no name gives. A file without a header says so itself."""
     found = []
     made_up = [c.name for c in columns if bare_name(c.original) not in {"", c.name}]
     if made_up:
-        found.append(
-            Finding("double_names", f"Columns of the same name were told apart as: {', '.join(made_up[:10])}.", "warning", len(made_up))
-        )
+        text = f"Columns of the same name were told apart as: {', '.join(made_up[:10])}."
+        found.append(Finding("double_names", text, count=len(made_up), asks="mapping"))
     nameless = [c.name for c in columns if not bare_name(c.original) and c.type != "empty"]
     if nameless and len(nameless) < len(columns):
         found.append(Finding("no_name", f"Columns without a name are called: {', '.join(nameless[:10])}.", "info", len(nameless)))
+    chosen = [c for c in columns if c.role and c.role != SPLIT]
+    others = [c for c in columns if c.type != "empty" and c not in chosen]
+    in_order = any(c.reason == roles.IN_ORDER for c in chosen)
+    by_name = all(c.sure for c in chosen) or not (others or in_order)
+    if not all(f.format in PLAIN for f in files) and not (by_name and all(bare_name(c.original) for c in chosen)):
+        guessed = [c.name for c in chosen if not c.sure or not bare_name(c.original)]
+        text = f"What these columns are is a guess from what they hold: {', '.join(guessed[:10])}. Check it in the table."
+        found.append(Finding("columns_guessed", text, count=len(guessed), asks="mapping"))
     return found
 
 
@@ -342,7 +342,7 @@ def about_rows(desks: list[Desk]) -> list[Finding]:
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
-    found = [Finding(code, f"{titles.get(code, code)}: {n:,}.", "warning", n) for code, n in counts.items()]
+    found = [Finding(code, f"{titles.get(code, code)}: {n:,}.", count=n, asks="accept_rejected") for code, n in counts.items()]
     if blank := sum(desk.blank for desk in desks):
         found.append(Finding("blank_rows", f"Rows with nothing in any cell, left out: {blank:,}.", "info", blank))
     return found
