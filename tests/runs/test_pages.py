@@ -154,16 +154,17 @@ def test_the_list_can_be_narrowed_to_a_state(signed_in, alice, team, running):
     client = signed_in(alice)
     assert "reviews-1" not in said(client.get("/runs/?state=done"))
     assert "finished-1" not in said(client.get("/runs/?state=active"))
-    assert "No run is in this state" in said(client.get("/runs/?state=failed"))
+    assert "No run matches" in said(client.get("/runs/?state=failed"))
 
 
 def test_thirty_runs_stand_on_a_page_and_each_run_on_exactly_one(signed_in, alice, team):
     version, base = made.version(team), made.base()
     names = {made.run(team, alice, name=f"run-{number:02}", version=version, base=base, state="cancelled").name for number in range(35)}
-    newest = signed_in(alice).get("/runs/")
-    older = signed_in(alice).get(f"/runs/?before={newest.context['older']}")
+    newest = signed_in(alice).get("/runs/?state=failed")
+    older = signed_in(alice).get(f"/runs/{newest.context['listing'].after}")
     first, second = ([standing.run.name for standing in page.context["runs"]] for page in (newest, older))
-    assert (len(first), len(second), older.context["older"]) == (30, 5, None)
+    assert (len(first), len(second), older.context["listing"].after) == (30, 5, "")
+    assert "31–35 of 35" in said(older) and "1–30 of 35" in said(signed_in(alice).get(f"/runs/{older.context['listing'].before}"))
     assert {*first, *second} == names
 
 
@@ -183,7 +184,7 @@ def test_a_run_in_line_without_a_worker_is_told_on_list_and_page(signed_in, alic
 
 
 def test_the_page_of_a_running_run_says_how_far_it_is(signed_in, alice, running):
-    text = said(signed_in(alice).get(page_of(running)))
+    text = said(signed_in(alice).get(page_of(running))).replace("<bdi>", "").replace("</bdi>", "")
     for words in (
         "Running",
         "Step 412 of 1,000",

@@ -55,6 +55,16 @@ function date(root) {
 date(document)
 document.addEventListener("htmx:load", event => date(event.detail.elt))
 
+// A list is shown anew when one of its choices changes; what says nothing stays out of the address.
+document.addEventListener("change", event => {
+  if (event.target.matches("[data-sends] select")) event.target.form.requestSubmit()
+})
+document.addEventListener("submit", event => {
+  if (!event.target.matches("[data-sends]")) return
+  for (const field of event.target.elements) field.disabled = field.name !== "" && field.value === ""
+  setTimeout(() => { for (const field of event.target.elements) field.disabled = false })
+})
+
 // Of a row of tabs that is wider than the page, the open one is in sight.
 for (const tab of document.querySelectorAll(".tabs > [aria-current]")) tab.scrollIntoView({ block: "nearest", inline: "center" })
 

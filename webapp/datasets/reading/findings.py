@@ -190,9 +190,9 @@ def joins_of(labels: dict[str, int]) -> dict[str, str]:
     by_size = sorted(groups, key=lambda key: (-rows[key], key))
     likely: dict[str, list[str]] = defaultdict(list)  # a slip spares the first letter
     for key in by_size:
-        likely[key[0]].append(key)
+        likely[key[:1]].append(key)
     for key in by_size:
-        right = next((other for other in likely[key[0]] if FEWER * rows[key] <= rows[other] and is_slip(heads[key], heads[other])), None)
+        right = next((other for other in likely[key[:1]] if FEWER * rows[key] <= rows[other] and is_slip(heads[key], heads[other])), None)
         if right and heads[key] in groups[key]:
             heads[key] = heads[right]
     return {name: heads[key] for key, names in groups.items() for name in names if heads[key] != name}
