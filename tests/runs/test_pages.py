@@ -436,3 +436,21 @@ def test_workers_are_listed_with_what_they_do_and_silent_ones_are_marked(signed_
         assert words in text
     other = said(signed_in(charlie).get("/workers/"))
     assert "Work of another team" in other and run.name not in other
+
+
+def test_bases_stand_apart_from_tuned_models_and_two_of_one_name_are_told_apart(signed_in, bob, team):
+    made.version(team)
+    plain = made.base(name="zz-base")
+    own = [made.base(name="reviews-1", kind="run", team=team, task="classification", created_by=bob, folder=f"runs/{n}") for n in (1, 2)]
+    groups = signed_in(bob).get("/runs/new/").context["form"].base_groups
+    found = {title: {model.pk: words for model, words in options} for title, options in groups}
+    assert plain.pk in found["Base models"] and found["Fine-tuned here"].keys() == {model.pk for model in own}
+    assert all("reviews-1 (22.7 M) · bob, " in words for words in found["Fine-tuned here"].values())
+    assert "·" not in found["Base models"][plain.pk]
+
+
+def test_datasets_are_grouped_by_what_they_are_for(signed_in, bob, team):
+    made.version(team, "reviews"), made.version(team, "pairs", task="translation"), made.base()
+    newest = signed_in(bob).get("/runs/new/").context["form"].version_groups
+    assert [title for title, _options in newest] == ["Translation", "Text classification"]
+    assert [words for _version, words in newest[0][1]] == ["pairs v1, 1,000 rows"]
