@@ -228,7 +228,7 @@ class Point:
 #   {"kind": "checkpoint", "step": int, "path": str, "manifest_sha256": str, "bytes": int, "best": bool, "metric": float|null}
 #   {"kind": "log",        "level": "info"|"warning"|"error", "text": str}
 #   {"kind": "done",       "step": int, "metrics": {..}, "evaluation": {..}, "model": str, "model_sha256": str, "bytes": int}
-#   {"kind": "kept",       "model_sha256": str, "bytes": int}      (asked to make a model of a checkpoint)
+#   {"kind": "kept",       "model_sha256": str, "bytes": int}      (asked to save a checkpoint as a model)
 #   {"kind": "stopped",    "step": int, "wish": str}
 #   {"kind": "failed",     "code": str, "text": str, "remedy": str}      and the exit status of Exit
 # Its standard input: a warm spare first waits for one line, the spec; then {"wish": Wish} and {"renew": seconds} lines.

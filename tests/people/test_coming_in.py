@@ -110,7 +110,7 @@ def test_an_expired_or_withdrawn_invitation_says_so(team, alice, client):
     second.delete()
     for link in (expired, withdrawn):
         answer = client.get(link)
-        assert answer.status_code == 410 and "This invitation is over" in answer.content.decode()
+        assert answer.status_code == 410 and "This invitation has expired" in answer.content.decode()
 
 
 def test_a_weak_password_is_refused_with_the_reason(team, alice, client):

@@ -177,7 +177,7 @@ def test_the_evaluation_of_written_answers_is_a_list_to_read(signed_in, alice, t
         "<sample-list",
         "Worst first",
         "&lt;i&gt;soll&lt;/i&gt;",
-        "said nothing",
+        "empty answer",
         "nrefs:1|case:mixed",
         "60 of them answered",
         "BLEU <b>12.5</b>",
@@ -198,7 +198,7 @@ def test_the_evaluation_of_spans_tells_no_answer_apart(signed_in, alice, team, r
     text = said(signed_in(alice).get(page_of(run)))
     for words in (
         "no answer in the text",
-        "says there is no answer",
+        "says “no answer”",
         "in 1843",
         "Answer in the text",
         "No answer in the text",

@@ -92,7 +92,7 @@ def test_a_run_can_be_paused_and_goes_on(signed_in, bob, team):
     signed_in(bob).post(page_of(run, "pause"))
     run.refresh_from_db()
     assert run.state == "paused"
-    assert "Go on" in said(signed_in(bob).get(page_of(run)))
+    assert "Resume" in said(signed_in(bob).get(page_of(run)))
     signed_in(bob).post(page_of(run, "resumption"))
     run.refresh_from_db()
     assert run.state == "queued"
@@ -202,7 +202,7 @@ def test_the_page_of_a_run_in_line_says_its_place(signed_in, alice, team):
     made.worker()
     first = made.run(team, alice)
     second = made.run(team, alice, version=first.version, base=first.base)
-    assert "Next in line" in said(signed_in(alice).get(page_of(first)))
+    assert "Next in the queue" in said(signed_in(alice).get(page_of(first)))
     text = said(signed_in(alice).get(page_of(second)))
     assert "2nd in line" in text and "Starts after reviews-1" in text.replace("</a>", "").replace(f'<a href="{page_of(first)}">', "")
 
@@ -216,7 +216,7 @@ def test_when_a_run_starts_is_said_only_if_it_can_be_known(signed_in, alice, cha
     their_team = Membership.objects.get(user=charlie).team
     theirs = made.run(their_team, charlie, base=before.base, state="starting", name="secret-run")
     text = said(client.get(page_of(run)))
-    assert "Next in line" in text and "Starts in about" not in text and "secret-run" not in text
+    assert "Next in the queue" in text and "Starts in about" not in text and "secret-run" not in text
     Run.objects.filter(pk=theirs.pk).update(state="cancelled")
     assert "Starts in about 4 min" in said(client.get(page_of(run)))
     made.worker()
@@ -243,13 +243,13 @@ def test_the_page_of_a_quick_run_shows_how_far_the_caching_is(signed_in, alice, 
 
 def test_the_page_says_what_a_run_does_before_and_between_its_steps(signed_in, alice, team):
     run = made.run(team, alice, state="starting", progress={"what": "tokenising", "done": 200, "total": 800})
-    assert "Cutting the texts into tokens" in said(signed_in(alice).get(page_of(run)))
+    assert "Tokenizing" in said(signed_in(alice).get(page_of(run)))
     Run.objects.update(state="running", step=5, steps=9, progress={"what": "scoring", "done": 200, "total": 800})
-    assert "Scoring the held-out rows" in said(signed_in(alice).get(page_of(run)))
+    assert "Evaluating on the held-out rows" in said(signed_in(alice).get(page_of(run)))
 
 
 def test_the_page_of_a_failed_run_gives_cause_remedy_and_last_words(signed_in, alice, team):
-    run = made.run(team, alice, state="failed", reason="The loss is no longer a number. Take a lower learning rate.")
+    run = made.run(team, alice, state="failed", reason="The loss is no longer a number. Use a lower learning rate.")
     log = [{"at": 1.0, "level": "error", "text": "nan in <layer> 3"}]
     run.chunks.create(fence=1, seq=1, log=log)
     text = said(signed_in(alice).get(page_of(run)))
@@ -312,7 +312,7 @@ def test_many_labels_give_the_worst_pairs_instead_of_a_carpet(signed_in, alice, 
     run.evaluation = {**run.evaluation, "labels": labels, "confusion": matrix}
     run.save()
     text = said(signed_in(alice).get(page_of(run)))
-    assert "Most frequent confusions" in text and 'class="confusion' not in text
+    assert "Most common mistakes" in text and 'class="confusion' not in text
 
 
 # --- a new run -------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def render_mapping(request: HttpRequest, found: Dataset, error: str = "") -> Htt
 @login_required
 @require_GET
 def mapping(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Map the columns again, for another version."""
+    """Change the column mapping, for another version."""
     return render_mapping(request, find(request.actor, Dataset, pk))  # type: ignore[attr-defined]
 
 

@@ -103,7 +103,7 @@ class Prediction(TeamScoped):
             raise Unserved(_("No serve worker is running. Start one: make up starts all workers; alone it is python -m worker.relay."))
         try:
             if line.waiting() >= settings.ASK_LIMIT:
-                raise Busy(_("Too many questions wait for the models. Ask again in a few seconds."))
+                raise Busy(_("Too many questions are waiting. Try again in a few seconds."))
             prediction = cls.objects.create(
                 team_id=team,
                 created_by=actor.user,
@@ -148,7 +148,7 @@ class Prediction(TeamScoped):
 
     def give_up(self) -> bool:
         """The answer did not come in time."""
-        settled = self.fail(_("No answer came in time. Ask again."))
+        settled = self.fail(_("No answer came in time. Try again."))
         return self._let_go() if settled else False
 
     def _let_go(self) -> bool:
@@ -279,7 +279,7 @@ def why_silent(model: ModelVersion) -> str:
         return _("This model is still being fetched. It can be asked when that is done.")
     if model.state == ModelVersion.State.FAILED:
         return _("This model could not be fetched: %(reason)s") % {"reason": model.reason}
-    return _("This is a base model: it answers nothing yet. Fine-tune it first.")
+    return _("This is a base model. Fine-tune it before asking it anything.")
 
 
 def checked(task: str, inputs: Any) -> Inputs:
@@ -307,7 +307,7 @@ def checked_text(field: Field, place: str, value: Any) -> str:
     """A text without control characters; a space stands for each, so that places in an answer are places in the question."""
     if value is None or (isinstance(value, str) and not CONTROL.sub(" ", value).strip()):
         if field.required:
-            raise SpecError(place, _("%(field)s is empty. Write something to ask.") % {"field": _(field.label)})
+            raise SpecError(place, _("%(field)s is empty. Enter some text first.") % {"field": _(field.label)})
         return ""
     if not isinstance(value, str):
         raise SpecError(place, _("%(field)s must be a string.") % {"field": _(field.label)})

@@ -71,7 +71,7 @@ def prediction(request: SignedIn, pk: UUID) -> HttpResponse:
     told = {"latency_ms": found.latency_ms, "engine": found.engine}
     asked = question(found) | {"answer": first_of(found.answer) | told, "reason": found.reason}
     if found.state != Prediction.State.DONE:
-        asked["reason"] = found.reason or _("There is no answer to this question yet. Ask it again.")
+        asked["reason"] = found.reason or _("There is no answer to this question yet. Ask again.")
     content = drawn(request, model) | {
         "prediction": found,
         "asked": asked,

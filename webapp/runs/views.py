@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -149,6 +150,7 @@ def context(request: SignedIn, run: Run) -> dict[str, Any]:
         "task": TASKS[run.task],
         "may_write": actor.may(WRITE, run.team_id),
         "data_listens": Worker.listening(queue.DATA).exists(),
+        "began": json.dumps({each.fence: each.started_at.timestamp() for each in run.attempts.order_by("fence") if each.started_at}),
         "attempts": run.attempts.select_related("worker").order_by("fence"),
         "listens": run.state != "queued" or run.worker_listens(),
         "turn": turn(actor, run) if run.state == "queued" else None,

@@ -25,6 +25,7 @@ class Task:
     aliases: tuple[str, ...] = ()  # other names under which the API knows it
     title: str
     about: str  # one sentence for people
+    verb: str = "Ask the model"  # what the button says that asks
     roles: tuple[Role, ...]  # the columns that a file may have; exactly one is_key, first the texts
     inputs: tuple[Field, ...]  # what the playground asks for
     parameters: tuple[Setting, ...] = ()  # of an answer, each with hard bounds; the playground's drawer
@@ -60,7 +61,7 @@ class Task:
         return rows_of.advice(rows)
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
-        """Free baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES."""
+        """Baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES."""
         return {}
 
     # --- models of others (no torch) ---

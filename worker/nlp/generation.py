@@ -28,7 +28,7 @@ SAMPLING = (
         "temperature",
         _("Temperature"),
         0.8,
-        _("0 takes the likeliest token always; above 1 it becomes wild."),
+        _("0 always takes the most likely token; values above 1 give more surprising, less coherent text."),
         least=0,
         most=2,
         advanced=False,
@@ -37,7 +37,7 @@ SAMPLING = (
         "top_p",
         _("Top-p"),
         0.95,
-        _("Only the likeliest tokens that together have this chance are drawn from."),
+        _("Samples only from the most likely tokens whose probabilities add up to this value."),
         least=0.01,
         most=1,
         needs=DRAWN,
@@ -46,16 +46,14 @@ SAMPLING = (
         "top_k",
         _("Top-k"),
         50,
-        _("Only so many of the likeliest tokens are drawn from; 0: from all."),
+        _("Samples only from this many of the most likely tokens; 0 means all."),
         _("tokens"),
         "int",
         0,
         1000,
         needs=DRAWN,
     ),
-    Setting(
-        "repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, what was said already becomes less likely."), least=0.5, most=3
-    ),
+    Setting("repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, tokens already used become less likely."), least=0.5, most=3),
     Setting("seed", _("Seed"), 13, _("The same seed and parameters give the same text."), "", "int", 0, 2**31 - 1, needs=DRAWN),
     Setting("stop", _("Stop at"), "", _("The answer ends before these characters."), kind="text", most=100),
 )
@@ -65,7 +63,8 @@ class Generation(Written):
     slug = "generation"
     aliases = ("text_generation", "generate", "instruction", "causal_lm", "continuation")
     title = _("Text generation")
-    about = _("Go on with a text, or answer a prompt, in the manner of the rows.")
+    about = _("Continue a text or answer a prompt, in the style of your rows.")
+    verb = _("Generate")
     roles: tuple[Role, ...] = (
         Role(
             "prompt",
@@ -74,7 +73,7 @@ class Generation(Written):
             takes_records=True,
             hints=("prompt", "instruction", "question", "input", "query", "提示", "指令", "问题"),
             is_key=True,
-            help=_("What the model is asked. It is read, not learnt."),
+            help=_("The input to the model. It is read, not learnt."),
         ),
         Role(
             "completion",
@@ -82,7 +81,7 @@ class Generation(Written):
             required=False,
             takes_records=True,
             hints=("completion", "output", "response", "answer", "chosen", "回答", "输出"),
-            help=_("What the model should answer."),
+            help=_("The text the model should write."),
         ),
         Role(
             "text",
@@ -90,11 +89,11 @@ class Generation(Written):
             required=False,
             takes_records=True,
             hints=("text", "messages", "conversation", "conversations", "content", "document", "paragraphs", "story", "文本", "内容"),
-            help=_("A text to learn as a whole, or chat messages as JSON, of which the assistant's are learnt."),
+            help=_("A text to learn as a whole, or chat messages as JSON (only the assistant's are learnt)."),
         ),
     )
     inputs: tuple[Field, ...] = (
-        Field("prompt", _("Prompt"), long=True, most_chars=20_000, hint=_("Write how the text begins, or what you want")),
+        Field("prompt", _("Prompt"), long=True, most_chars=20_000, hint=_("Enter the beginning of a text, or an instruction")),
     )
     parameters = SAMPLING
     settings: tuple[Setting, ...] = (
@@ -103,9 +102,9 @@ class Generation(Written):
         language.SMOOTHING,
         Setting(
             "tried_rows",
-            _("Rows answered at the end"),
+            _("Rows to answer at the end"),
             60,
-            _("So many held-out rows are answered, for the samples and for the scores against references."),
+            _("How many held-out rows are answered for the samples and the scores against references."),
             _("rows"),
             "int",
             0,
@@ -118,7 +117,7 @@ class Generation(Written):
     metrics: tuple[Metric, ...] = (
         language.PERPLEXITY,
         language.TOKEN_ACCURACY,
-        Metric("rouge_l", _("ROUGE-L"), _("Longest common run of words with the right answer, in order; only where rows have a prompt.")),
+        Metric("rouge_l", _("ROUGE-L"), _("Longest common sequence of words with the reference; only for rows with a prompt.")),
         Metric("exact_match", _("Exact match"), _("Share of answers that are right to the letter; only where rows have a prompt.")),
     )
     answer_view = "stream"

@@ -21,12 +21,12 @@ NOWHERE = -1e4  # a logit outside the passage
 WINDOWS_AT_ONCE = 16
 
 MAX_ANSWER = Setting("max_answer_tokens", _("Longest answer"), 30, _("No answer is longer than this."), _("tokens"), "int", 1, 256)
-N_BEST = Setting("n_best", _("Candidates"), 5, _("So many candidates are shown, the surest first."), "", "int", 1, 20)
+N_BEST = Setting("n_best", _("Candidates"), 5, _("How many candidates to show, most confident first."), "", "int", 1, 20)
 THRESHOLD = Setting(
     "no_answer_threshold",
-    _("Boldness"),
+    _("Answer threshold"),
     0.0,
-    _("Above 0 the model rather gives a doubtful answer, below 0 it rather says that there is none."),
+    _("Above 0, it answers even when unsure; below 0, it says “no answer” more often."),
     least=-20,
     most=20,
 )
@@ -36,14 +36,15 @@ class QuestionAnswering(Task):
     slug = "question_answering"
     aliases = ("qa", "answer", "extractive_qa", "squad")
     title = _("Question answering")
-    about = _("Find the words of a passage that answer a question, or say that it holds no answer.")
+    about = _("Find the words in a passage that answer a question, or say that there are none.")
+    verb = _("Find the answer")
     roles: tuple[Role, ...] = (
         Role(
             "context",
             _("Passage"),
             is_key=True,
             hints=("context", "passage", "paragraph", "document", "text", "段落", "文章"),
-            help=_("The text in which the answer stands."),
+            help=_("The text that contains the answer."),
         ),
         Role("question", _("Question"), hints=("question", "query", "问题", "q")),
         Role(
@@ -71,7 +72,7 @@ class QuestionAnswering(Task):
     )
     inputs: tuple[Field, ...] = (
         Field("question", _("Question"), most_chars=2_000, hint=_("What do you want to know?")),
-        Field("context", _("Passage"), long=True, most_chars=100_000, hint=_("The text in which the answer stands")),
+        Field("context", _("Passage"), long=True, most_chars=100_000, hint=_("The text that contains the answer")),
     )
     parameters = (N_BEST, MAX_ANSWER, THRESHOLD)
     settings: tuple[Setting, ...] = (
@@ -83,7 +84,7 @@ class QuestionAnswering(Task):
             "stride",
             _("Overlap of windows"),
             96,
-            _("A long passage is read in windows that share so many tokens, so that no answer is torn."),
+            _("Long passages are read in windows that overlap by this many tokens, so that no answer is split."),
             _("tokens"),
             "int",
             0,
@@ -93,7 +94,7 @@ class QuestionAnswering(Task):
             "no_answer",
             _("No answer"),
             "auto",
-            _("Whether the model may say that there is none. Auto: if some rows have no answer."),
+            _("Whether the model may say “no answer”. By default, if some rows have none."),
             kind="choice",
             choices=(("auto", _("As in the rows")), ("yes", _("It may")), ("no", _("Always an answer"))),
         ),
@@ -102,7 +103,7 @@ class QuestionAnswering(Task):
     shapes = (families.ENCODER,)
     primary_metric = "f1"
     metrics: tuple[Metric, ...] = (
-        Metric("f1", _("F1"), _("Words shared with the right answer, as SQuAD counts; in Chinese characters.")),
+        Metric("f1", _("F1"), _("Words shared with the right answer, counted as in SQuAD; for Chinese, characters.")),
         Metric("exact_match", _("Exact match"), _("Share of answers that are right to the letter, articles and punctuation aside.")),
     )
     answer_view = "span"
@@ -114,7 +115,7 @@ class QuestionAnswering(Task):
         context, answer = str(row.get("context") or ""), str(row.get("answer") or "").strip()
         found = rows_of.text_problems(row, ("context", _("The passage is empty.")), ("question", _("The question is empty.")))
         if answer and context.strip() and answer not in context:
-            found.append(("answer", _("The answer does not stand in the passage, word for word.")))
+            found.append(("answer", _("The answer does not appear word for word in the passage.")))
         if (start := str(row.get("start") or "").strip()) and not _number(start):
             found.append(("start", _("The start is not a whole number.")))
         return found

@@ -42,5 +42,5 @@ def dataset_problems(rows: int, splits: dict[str, int]) -> list[dict[str, str]]:
 def advice(rows: int) -> dict[str, tuple[Any, str]]:
     """Few rows must be seen more often."""
     if 0 < rows < FEW:
-        return {"epochs": (min(20, max(4, 6_000 // rows)), f"There are only {rows:,} rows: the model must see them more often.")}
+        return {"epochs": (min(20, max(4, 6_000 // rows)), f"There are only {rows:,} rows, so the model needs to see them more often.")}
     return {}

@@ -29,7 +29,7 @@ SENTENCES = Setting(
     "sentences",
     _("Sentences"),
     0,
-    _("How many sentences are chosen; 0: as many as in the rows it learnt from."),
+    _("How many sentences to choose; 0 means as many as in the training rows."),
     "",
     "int",
     0,
@@ -41,7 +41,7 @@ MARGIN = Setting(
     "variety",
     _("Variety"),
     0.3,
-    _("How much a sentence counts less because it repeats a chosen one."),
+    _("How much repeating an already chosen sentence is penalized."),
     least=0,
     most=1,
     shapes=(families.ENCODER,),
@@ -52,7 +52,8 @@ class Summarization(Written):
     slug = "summarization"
     aliases = ("summarize", "summary", "tldr", "extractive_summarization")
     title = _("Summarization")
-    about = _("Say in a few sentences what a document says in many: chosen from it, or written anew.")
+    about = _("Shorten a document to a few sentences, chosen from it or newly written.")
+    verb = _("Summarize")
     roles: tuple[Role, ...] = (
         Role(
             "document",
@@ -86,9 +87,9 @@ class Summarization(Written):
     shapes = (families.ENCODER, *WRITERS)
     primary_metric = "rouge_l"
     metrics: tuple[Metric, ...] = (
-        Metric("rouge_l", _("ROUGE-L"), _("Longest common run of words with the summary in the rows, in order.")),
-        Metric("rouge1", _("ROUGE-1"), _("Words shared with the summary in the rows.")),
-        Metric("rouge2", _("ROUGE-2"), _("Pairs of words shared with the summary in the rows.")),
+        Metric("rouge_l", _("ROUGE-L"), _("Longest common sequence of words with the reference summary.")),
+        Metric("rouge1", _("ROUGE-1"), _("Words shared with the reference summary.")),
+        Metric("rouge2", _("ROUGE-2"), _("Pairs of words shared with the reference summary.")),
         language.PERPLEXITY,
         language.TOKEN_ACCURACY,
     )

@@ -113,7 +113,7 @@ These numbers say how the model does on rows like the ones it was trained with. 
 
 Fine-tuned from **{about["base"]}** with the recipe "{about["method"]}" by Tunebench.
 {labels}
-{measured if scores else "A state on the way of a run; it was not scored."}
+{measured if scores else "A state on the way of a run; it was not evaluated."}
 ## Data and settings
 
 Rows: the dataset version with SHA-256 `{about["data_sha256"]}`. Texts are cut after {about["window"]} tokens.

@@ -151,7 +151,7 @@ def about_labels(looked: Looked, column: str) -> None:
         looked.findings.append(Finding("missing_label", text, count=missing, column=column, asks="accept_rejected"))
     looked.joins = joins_of({e["name"]: e["rows"] for e in looked.labels if not e["missing"]})
     if looked.joins:
-        text = f"Labels that look like another spelling of another one: {len(looked.joins)}. Look at the suggested joins."
+        text = f"Labels that look like another spelling of another one: {len(looked.joins)}. Check the suggested merges."
         looked.findings.append(Finding("label_variants", text, count=len(looked.joins), column=column, asks="labels"))
 
 
