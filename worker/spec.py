@@ -79,6 +79,7 @@ class Setting:
     shapes: tuple[str, ...] = ()  # kinds of base model that know it (worker.nlp.families); empty: all of them
     advanced: bool = True
     needs: tuple[str, float] | None = None  # (another parameter, its least value) without which this one does nothing
+    within: str = ""  # another parameter that this one cannot exceed
     defaults: dict[str, Any] = field(default_factory=dict)  # default by method where it differs
 
     def default_for(self, method: str) -> Any:

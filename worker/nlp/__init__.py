@@ -54,7 +54,7 @@ class Task:
 
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
         """What is wrong with the whole: [{"code", "level": "error"|"warning", "message", "role"?}]; errors forbid a version."""
-        return rows_of.dataset_problems(rows, splits)
+        return rows_of.dataset_problems(rows, splits, next((role.label for role in self.roles if role.is_key), "Text"))
 
     def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
         """Settings that so many rows and this label histogram ask for: {setting name: (value, the reason as a sentence)}."""
@@ -175,6 +175,23 @@ class Task:
             if name not in known:
                 raise SpecError(name, f"There is no parameter called “{name}”. There are: {', '.join(known) or 'none'}.")
         return {name: parameter.read(given.get(name, parameter.default)) for name, parameter in known.items()}
+
+    def check_effects(self, given: Mapping[str, Any], shape: str) -> None:
+        """Refuses what was asked for and would do nothing: for a model of this shape, or beside the other parameters. What is
+        given as it is by default is no wish. Raises SpecError that names the field and why."""
+        values = self.read_parameters(given)
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for each in (known[name] for name in given if values[name] != known[name].default):
+            if each.shapes and shape not in each.shapes:
+                kinds = " or ".join(each.shapes)
+                raise SpecError(each.name, f"{each.label} has no effect here: it needs a model of the kind {kinds}, this is {shape}.")
+            if each.needs and values[each.needs[0]] < each.needs[1]:
+                other, least = known[each.needs[0]], each.needs[1]
+                reason = f"{each.label} has no effect while {other.name} is {values[other.name]:g}: it needs {least:g} or more."
+                raise SpecError(each.name, f"{reason} Raise {other.name}, or leave {each.name} out.")
+            if each.within and values[each.name] > values[each.within]:
+                limit = f"{known[each.within].name} ({values[each.within]:g})"
+                raise SpecError(each.name, f"{each.label} cannot be more than {limit}. Raise that, or lower {each.name}.")
 
 
 def _tasks() -> dict[str, Task]:

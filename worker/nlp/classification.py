@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from worker.nlp import Example, Task, families, folders, measures, texts
+from worker.nlp import rows as rows_of
 from worker.nlp.recipe import FULL, LORA, QUICK, TRAINING
 from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
@@ -133,9 +134,7 @@ class Classification(Task):
         if splits and not splits.get("train"):
             found.append(say("no_train", "error", "No row is left for training. Give some rows the split “train”.", "split"))
         if splits and not splits.get("validation") and not splits.get("test"):
-            found.append(
-                say("no_held_out", "error", "No row is held out to measure the model. Give some rows the split “validation”.", "split")
-            )
+            found.append(say("no_held_out", "error", rows_of.none_held_out("Text"), "split"))
         rare = [name for name, count in labels.items() if count < 5]
         if rare:
             names = ", ".join(f"“{name}” ({labels[name]})" for name in rare[:5]) + (" …" if len(rare) > 5 else "")

@@ -58,6 +58,7 @@ N_BEST = Setting(
     1,
     8,
     needs=("beams", 2),
+    within="beams",
 )
 LENGTH_PENALTY = Setting(
     "length_penalty",
