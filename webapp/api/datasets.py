@@ -50,7 +50,7 @@ class Files(Reading):
 class NewDataset(Reading):
     uploads: dict[str, UUID] = Field(default_factory=dict)
     name: str = Field("", max_length=200)
-    task: str = Field("", max_length=40)  # by slug or alias; left out: what the columns say
+    task: str = Field("", max_length=40)  # by slug or alias; left out: detect the task
 
 
 class Change(Body):
@@ -88,7 +88,7 @@ def said(request: HttpRequest, kind: Any) -> Any:
         return kind.model_validate(fields)
     except ValidationError as error:
         errors = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()]
-        raise Problem(422, "Unprocessable Entity", _("Some fields are not as they must be."), errors) from None
+        raise Problem(422, "Unprocessable Entity", _("Some fields are invalid."), errors) from None
 
 
 def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> dict[str, Upload]:

@@ -23,6 +23,7 @@ SEVERAL_LABELS = {  # what can become of rows with several labels
     "first": _("The first label only"),
     "whole": _("Each cell as one name"),
 }
+OF_THE_ROWS = ("label_variants", "conflicting_labels", "duplicates", "near_duplicates", "rare_class", "imbalance")  # a version has its own
 LABELS_SHOWN = 200  # that can be joined on the page
 OFFERED = 60  # columns for a template; others can be written by hand
 OF_THE_MAPPING = ("missing_", "bad_", "label_variants", "no_role", "conflicting_labels")  # findings that another mapping ends
@@ -232,6 +233,8 @@ class Mapping:
         """Of the reading, and of the last try to make a version; errors first."""
         tried = self.reading.report.get("publishing", {}).get("findings", [])
         known = [f for f in self.reading.report.get("findings", []) if self.is_counted or not f["code"].startswith(OF_THE_MAPPING)]
+        if "publishing" in self.reading.report and self.is_counted:  # labels may have been joined: then these are looked for anew
+            known = [f for f in known if f["code"] not in OF_THE_ROWS]
         seen = {finding["code"]: finding for finding in [*known, *tried]}
         seen.pop("other_task", None)  # stands above the table, with its button
         return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))

@@ -101,7 +101,7 @@ class Import(TeamScoped):
         with transaction.atomic():
             again = [self.State.READ, self.State.PUBLISHED]
             if not Import.objects.filter(pk=self.pk, state__in=again).update(options=wanted):
-                raise NotNow(_("The file is still being read, or could not be. Look at the dataset again."))
+                raise NotNow(_("The file is still being read, or could not be. Reload the dataset."))
             self.refresh_from_db()
             self._publish()
         return self
