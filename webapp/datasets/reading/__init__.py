@@ -8,11 +8,12 @@ Pure Python without Django: everything here runs in a child process with capped 
                 "limits": {..}?}                                                                     -> Report as JSON
     publish    {"staged": [{"part", "path", "file"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
                 "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
-                "problems": the report's problems?}                                                  -> Published as JSON
+                "problems": the report's problems?, "kept": [label] of the report?}                                                  -> Published as JSON
     baselines  {"path": a version's Parquet file, "task"}                  -> {"split", "rows", "scores": {name: {metric: value}}}
 
 In `mapping` a column goes by its unique name (`Column.name`); the key "split" names a column that says which part a row
-belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. `accept_rejected` says that the person has
+belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says
+that there is none ("NA"). `accept_rejected` says that the person has
 seen that some rows cannot be used; without it, publishing with a single rejected row is refused.
 """
 
@@ -150,7 +151,8 @@ class Report:
     counts: dict[str, int]  # of problems by code, all of them
     findings: list[Finding]
     labels: list[dict[str, Any]] = field(default_factory=list)  # [{"name", "rows", "missing": it stands for "no label"}]
-    joins: dict[str, str] = field(default_factory=dict)  # suggested {label as written: label}
+    joins: dict[str, str] = field(default_factory=dict)  # suggested {label as written: label}; "" leaves its rows out
+    kept: list[str] = field(default_factory=list)  # labels that stand for "no label" elsewhere, and are classes here
     statistics: dict[str, Any] = field(default_factory=dict)  # lengths, duplicates, ...; see findings.py
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MOST_PROBLEMS, Finding, Problem, near, roles
+from webapp.datasets.reading import MOST_PROBLEMS, SPLIT, Finding, Problem, doubts, near, roles
 from webapp.datasets.reading.staging import Progress
 from worker.nlp import Task
 from worker.spec import Role
@@ -21,6 +22,8 @@ JUDGED = 1_000_000  # rows that the task looks at one by one before anything is 
 MOST_LISTED = 2_000  # labels in a report
 LONGEST_STAND_IN = 10  # characters; a longer label is refused for its length
 MOST_COUNTED = 1_000_000  # labels that are told apart at all
+
+WHOLE = re.compile(r"(?<=\d)\.0+$")  # 1.0 is 1: a program that met an empty cell made numbers with a point of all
 
 SIGNS = {  # what else stands beside the words positive and negative, and means the same
     **dict.fromkeys(("1", "+1", "+", "积极", "積極", "正面"), "positive"),
@@ -33,6 +36,7 @@ SIGNS = {  # what else stands beside the words positive and negative, and means 
 class Looked:
     labels: list[dict[str, Any]] = field(default_factory=list)
     joins: dict[str, str] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)  # labels that stand for "no label" elsewhere, and are classes here
     findings: list[Finding] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)  # the first rows that the task refuses
     unusable: int | None = None  # rows that it refuses; None when they were not all looked at
@@ -62,12 +66,14 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
             for name, n in counted.select(label.name, "rows").head(MOST_LISTED).iter_rows()
         ]
         about_labels(looked, mapping[label.name])
+        about_parts(looked, rows, mapping, label)
         usable = dict(counted.filter(pl.col("usable") > 0).select(label.name, "usable").head(MOST_COUNTED).iter_rows())
     total = about_texts(mapped, looked, mapping, task, whole, progress)
     for name in looked.nothing:
         total -= usable.pop(name, 0)
     if by_row:
         judge(rows, mapping, task, looked)
+        looked.findings += doubts.about(mapped, mapping, task)
     if looked.unusable is not None:
         total = looked.statistics["rows"] - looked.unusable
     looked.findings += [named(problem, mapping) for problem in task.dataset_problems(total, usable, {})]
@@ -96,7 +102,7 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
     others: dict[str, Counter[str]] = defaultdict(Counter)
     for frame in mapped.collect_batches(maintain_order=True):
         for row in frame.iter_rows(named=True):
-            if not (wrong := task.problems(row)):
+            if not (wrong := wrong_with(task, row, label, looked.kept)):
                 continue
             refused += 1
             if len(looked.problems) < MOST_PROBLEMS:
@@ -117,6 +123,11 @@ def refusal(row: dict[str, Any], wrong: list[tuple[str, str]], mapping: dict[str
     return Problem(number, f"bad_{role}", f"Row {number:,}: {reason}", mapping.get(role, role), level, file)
 
 
+def wrong_with(task: Task, row: dict[str, Any], label: Role | None, kept: Collection[str]) -> list[tuple[str, str]]:
+    """What the task has against the row; a label of `kept` is one even if it usually stands for none."""
+    return task.problems({**row, label.name: "x"} if label and kept and (row.get(label.name) or "").strip() in kept else row)
+
+
 def stands_for_nothing(task: Task, label: Role, value: str) -> bool:
     """Whether the task refuses rows with this label: empty, NA, null, ? and the like."""
     row = {role.name: "x" for role in task.roles} | {label.name: value}
@@ -125,6 +136,10 @@ def stands_for_nothing(task: Task, label: Role, value: str) -> bool:
 
 # --- Labels ---------------------------------------------------------------------------------------------------------------
 def about_labels(looked: Looked, column: str) -> None:
+    labels = {entry["name"]: entry["rows"] for entry in looked.labels}
+    looked.kept = doubts.kept(labels, looked.nothing)
+    looked.labels = [{**entry, "missing": entry["missing"] and entry["name"] not in looked.kept} for entry in looked.labels]
+    looked.findings += doubts.about_codes(labels, looked.nothing, column)
     missing = sum(entry["rows"] for entry in looked.labels if entry["missing"])
     if missing:
         names = ", ".join(f'"{e["name"]}"' for e in looked.labels if e["missing"] and 0 < len(e["name"]) <= LONGEST_STAND_IN)
@@ -136,12 +151,26 @@ def about_labels(looked: Looked, column: str) -> None:
         looked.findings.append(Finding("label_variants", text, count=len(looked.joins), column=column, asks="labels"))
 
 
+def about_parts(looked: Looked, rows: pl.LazyFrame, mapping: dict[str, str], label: Role) -> None:
+    brought = {SPLIT: mapping[SPLIT]} if SPLIT in mapping else {}
+    if not brought and "_part" not in rows.collect_schema().names():
+        return
+    sides = rows.select(
+        pl.col(mapping[label.name]).str.strip_chars().alias(label.name),
+        *(pl.col(column).alias(name) for name, column in brought.items()),
+        *([] if brought else ["_part"]),
+    )
+    found, joins = doubts.about_parts(sides, mapping, label, looked.nothing, looked.joins)
+    looked.findings += found
+    looked.joins |= joins
+
+
 def joins_of(labels: dict[str, int]) -> dict[str, str]:
     """{label: the label it is probably a spelling of}: case, blanks, punctuation, and short forms of exactly one other."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in labels:
         groups[spelling(name) or name].append(name)
-    heads = {key: max(names, key=lambda n: (labels[n], n)) for key, names in groups.items()}
+    heads = {key: max(names, key=lambda n: (not WHOLE.search(n), labels[n], n)) for key, names in groups.items()}
     for key in sorted(groups, key=len):
         longer = [
             other for other in heads if other != key and len(key) >= 3 and key.isalpha() and other.isalpha() and other.startswith(key)
@@ -158,7 +187,7 @@ def spelling(name: str) -> str:
     """What stays of a label when case, blanks and punctuation do not count; signs before numbers do."""
     plain = unicodedata.normalize("NFKC", name).casefold()
     if re.fullmatch(r"\s*[-+]?[\d.,]+\s*", plain):
-        return plain.strip()
+        return WHOLE.sub("", plain.strip())
     return re.sub(r"[\W_]+", "", plain)
 
 

@@ -35,7 +35,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         for p in job.get("problems") or []
         if (p["level"] if isinstance(p, dict) else p.level) == "error"
     ]
-    judge = Judge(task, mapping, job.get("labels") or {}, out / "rejected.csv", known, progress)
+    judge = Judge(task, mapping, job.get("labels") or {}, job.get("kept") or [], out / "rejected.csv", known, progress)
     judged = judge.all(staged, [Path(item["path"]) for item in job["staged"]])
     good = judged.filter("good")
     if judge.rejected and not job.get("accept_rejected"):
@@ -104,10 +104,18 @@ class Judge:
     """Looks at every staged row once: its label after joining, and whether the task can use it."""
 
     def __init__(
-        self, task: Task, mapping: dict[str, str], joins: dict[str, str], path: Path, problems: list[Problem], progress: Progress
+        self,
+        task: Task,
+        mapping: dict[str, str],
+        joins: dict[str, str],
+        kept: list[str],
+        path: Path,
+        problems: list[Problem],
+        progress: Progress,
     ) -> None:
         self.task, self.mapping, self.path, self.progress = task, mapping, path, progress
         self.joins = {key.strip(): value.strip() for key, value in joins.items()}
+        self.kept = {*kept, *(label for label, to in self.joins.items() if label == to)}
         self.problems, self.rejected = problems[:MOST_PROBLEMS], 0
         self.label, self.key = roles_of.label_of(task, mapping), roles_of.key_of(task, mapping).name
 
@@ -141,7 +149,7 @@ class Judge:
             mapped = mapped.with_columns(self.joined(pl.col(self.label.name)).alias(self.label.name))
         good, alike = [], []
         for at, row in enumerate(mapped.iter_rows(named=True)):
-            wrong = self.task.problems(row)
+            wrong = findings_of.wrong_with(self.task, row, self.label, self.kept)
             good.append(not wrong)
             alike.append(splits_of.alike(row[self.key]))
             if wrong:

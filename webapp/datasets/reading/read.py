@@ -24,6 +24,7 @@ from webapp.datasets.reading import (
     corpora,
     delimited,
     documents,
+    doubts,
     findings,
     json_records,
     markup,
@@ -278,6 +279,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     else:
         looked = findings.look(rows, mapping, task, progress, by_row=True)
         problems += looked.problems
+        noticed += doubts.unused(found, set(mapping.values()), task)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
@@ -298,6 +300,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         findings=noticed + looked.findings,
         labels=looked.labels,
         joins=looked.joins,
+        kept=looked.kept,
         statistics=looked.statistics,
     )
 

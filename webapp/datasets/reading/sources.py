@@ -183,10 +183,11 @@ def joined(name: str, read: list[tuple[Source, FileReport, Desk]], failed: list[
 
 def same_columns(read: list[tuple[Source, FileReport, Desk]]) -> list[tuple[Source, FileReport, Desk]]:
     """Those that go with the training rows, or else with the most rows."""
-    rows: Counter[tuple[str, ...]] = Counter()
+    rows = dict[frozenset[str], int]()
     for source, file, desk in read:
-        rows[tuple(sorted(desk.originals))] += file.rows_read + (1 << 40 if source.part == "train" else 0)
-    base = set[str](max(rows, key=rows.__getitem__))
+        columns = frozenset(desk.originals)
+        rows[columns] = rows.get(columns, 0) + file.rows_read + (1 << 40 if source.part == "train" else 0)
+    base = max(rows, key=rows.__getitem__)
     return [each for each in read if base <= each[2].originals.keys()]
 
 
