@@ -7,6 +7,8 @@ import struct
 import zipfile
 from dataclasses import asdict
 
+import polars as pl
+
 from webapp.datasets.reading import Limits
 from webapp.datasets.reading.publish import publish
 from webapp.datasets.reading.read import read
@@ -151,3 +153,9 @@ def zip_link(path):
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr(info, "/etc/passwd")
     path.write_bytes(data.getvalue())
+
+
+def cells(report, *columns):
+    """What was staged, in order, of all files."""
+    frames = [pl.read_parquet(file["staged"]) for file in report["files"]]
+    return [row for frame in frames for row in frame.select(columns).iter_rows()]

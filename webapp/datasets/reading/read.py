@@ -234,6 +234,14 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
         head = [[line[:500]] for line in first.split("\n")[:12]]
         sniffed = delimited.Sniffed(delimited.Dialect("\x1f", quoting=False), 0, [""], 1, head, False, 1.0)
         file = replace(file, format="lines")
+    if sniffed.width == 1 and delimited.is_fixed_width(first):
+        text = f"{desk.name} looks like a table whose columns are kept apart by blanks alone. Save it as CSV, or each line is read as one text."
+        desk.findings.append(Finding("fixed_width", text, asks="confirmation"))
+    if not sniffed.names_fit:
+        text = (
+            f"{desk.name} has a name less than columns: {', '.join(name or '(none)' for name in sniffed.names[:10])}. Check which has none."
+        )
+        desk.findings.append(Finding("header_short", text, asks="mapping"))
     if sniffed.width > desk.limits.columns:
         raise desk.fail("too_many_columns", f"{desk.name} has {sniffed.width:,} columns; at most {desk.limits.columns:,} can be read.")
     table = delimited.Table(sniffed, desk)
@@ -349,7 +357,7 @@ def about_files(files: list[FileReport]) -> list[Finding]:
         if f.format in TABULAR and not f.header_row:
             text = f"{f.title} seems to have no line with column names. Choose it if there is one."
             found.append(Finding("no_header", text, asks="header_row"))
-        if f.header_row > 1:
+        if f.header_row > 1 + delimited.says_delimiter(f.head):
             text = f"Line {f.header_row} of {f.title} was taken for the column names."
             found.append(Finding("title_lines", text, count=f.header_row - 1, asks="header_row"))
     return found

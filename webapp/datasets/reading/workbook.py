@@ -126,11 +126,10 @@ def rows(sheet: Sheet, desk: Desk) -> Iterator[tuple[int, list[str]]]:
     for index in range(sheet.header_row, last + 1):
         cells = (sheet.rows[index] + [""] * width)[:width]
         number = index + 1
-        filled = [cell for cell in cells if cell]
-        if not any(cell.strip() for cell in filled):
+        if not any(cell.strip() for cell in cells):
             desk.blank += 1
             continue
-        if index == last and width > 2 and len(filled) < width and headers.TOTAL.match(filled[0]):
+        if index == last and headers.is_total(cells):
             desk.reject(number, "total_line", f"Row {number:,} looks like a line of totals, not a record.", cells)
             continue
         yield number, cells
