@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from webapp.datasets.reading import ReadingError
+from webapp.datasets.reading import PARTS, ReadingError
 from webapp.datasets.reading.columns import PART_NAMES
 from webapp.datasets.reading.container import Member
 from webapp.datasets.reading.roles import LANGUAGES
@@ -84,11 +84,19 @@ def plan(members: list[Member], wanted: str, name: str, most: int) -> Plan:
         text = f"{name} holds {len(tables):,} tables; at most {most:,} can be read. Join them into fewer files."
         raise ReadingError("too_many_members", text, file=name)
     parts = [part_of(member) for member in tables]
-    found.tables = [(part or "file", member) for part, member in zip(parts, tables, strict=True) if part or not any(parts)]
+    found.tables = in_order([(part or "file", member) for part, member in zip(parts, tables, strict=True) if part or not any(parts)])
     read = {member.name for _, member in found.tables}
     found.unread += [member.name for member in data if member.name not in read]
     found.missing = missing_shard(member for _, member in found.tables)
     return found
+
+
+def in_order(found: list[tuple[str, Member]]) -> list[tuple[str, Member]]:
+    """By part, then by name with its numbers counted."""
+    places = {part: place for place, part in enumerate(PARTS)}
+    return sorted(
+        found, key=lambda each: (places.get(each[0], 9), [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", each[1].name)])
+    )
 
 
 def holds_no_rows(member: Member) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import PARTS, FileReport, Finding, Limits, ReadingError, container, corpora, members, signs, workbook
+from webapp.datasets.reading import FileReport, Finding, Limits, ReadingError, container, corpora, members, signs, workbook
 from webapp.datasets.reading.roles import FEW_VALUES
 from webapp.datasets.reading.staging import Desk
 
@@ -66,7 +65,7 @@ def of(path: Path, name: str, part: str, room: Path, limits: Limits, options: di
 
 def tables(source: Source, archive: container.Archive, plan: members.Plan, limits: Limits, options: dict[str, Any]) -> Iterator[Source]:
     alone = len(plan.tables) == 1
-    for part, member in in_order(plan.tables):
+    for part, member in plan.tables:
         with source.path.open("wb") as out:
             archive.pour(member, out)
         title = source.title if alone else f"{source.title}: {member.name}"
@@ -93,14 +92,6 @@ def plain_kind(path: Path, member: container.Member, name: str) -> str:
         text = f"{name} holds another archive, {member.name}. Upload that one by itself, or its files packed once."
         raise ReadingError("nested", text, file=name)
     return kind
-
-
-def in_order(found: list[tuple[str, container.Member]]) -> list[tuple[str, container.Member]]:
-    """By part, then by name with its numbers counted."""
-    places = {part: place for place, part in enumerate(PARTS)}
-    return sorted(
-        found, key=lambda each: (places.get(each[0], 9), [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", each[1].name)])
-    )
 
 
 def sheets(source: Source, name: str, limits: Limits, options: dict[str, Any]) -> Iterator[Source]:
