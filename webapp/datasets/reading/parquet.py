@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MIB
+from webapp.datasets.reading import MIB, Finding
 from webapp.datasets.reading.json_records import WHOLE, as_json
 from webapp.datasets.reading.staging import Desk
 
 FOOTER = 16 * MIB
 GROUP = 1024 * MIB  # bytes of one row group after unpacking
+NO_TEXT = "is no text"
 CODEC_RATIO = 2_000  # zstd and dictionaries shrink repetitive columns a lot, but not without end
 
 
@@ -124,17 +126,24 @@ def frames(path: Path, desk: Desk) -> tuple[list[str], Iterator[pl.DataFrame]]:
             schema = lazy.collect_schema()
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is a damaged Parquet file. Write it again.") from None
-    lazy = lazy.select(as_text(name, kind) for name, kind in schema.items())
+    binary = [name for name, kind in schema.items() if kind == pl.Binary]
+    lazy = lazy.select(*(as_text(name, kind) for name, kind in schema.items()), *(no_text(name) for name in binary))
+    strange: Counter[str] = Counter()
 
     def each() -> Iterator[pl.DataFrame]:
         done = 0
         try:
             for frame in lazy.collect_batches(chunk_size=20_000, maintain_order=True):
                 desk.progress("reading", done, rows)
+                strange.update({name: int(frame[f"{name} {NO_TEXT}"].sum()) for name in binary})
+                frame = frame.drop(f"{name} {NO_TEXT}" for name in binary)
                 yield frame.with_row_index("_row", done + 1).with_columns(pl.col("_row").cast(pl.Int64))
                 done += frame.height
         except pl.exceptions.PolarsError:
             raise desk.fail("damaged", f"{desk.name} is damaged after row {done:,}. Write it again.", done) from None
+        for name in (name for name in binary if strange[name]):
+            text = f"The column {name} holds bytes that are no text, such as pictures: its {strange[name]:,} cells were read as empty."
+            desk.findings.append(Finding("bytes", text, "info", strange[name], name))
 
     return schema.names(), each()
 
@@ -150,12 +159,36 @@ def with_answers(lazy: pl.LazyFrame) -> pl.LazyFrame:
     return lazy.with_columns(*firsts, texts.alias("answers"))
 
 
+def no_text(name: str) -> pl.Expr:
+    return (pl.col(name).is_not_null() & decoded(name).is_null()).alias(f"{name} {NO_TEXT}")
+
+
+def decoded(name: str) -> pl.Expr:
+    """Bytes as the text that Impala and old Spark wrote without saying so; null for all others."""
+
+    def text_of(value: bytes) -> str | None:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def all_of(values: pl.Series) -> pl.Series:
+        try:
+            return values.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            return pl.Series(values.name, [None if value is None else text_of(value) for value in values], pl.String)
+
+    return pl.col(name).map_batches(all_of, return_dtype=pl.String)
+
+
 def as_text(name: str, kind: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
+    column = pl.col(name).arr.to_list() if isinstance(kind, pl.Array) else pl.col(name)
     if isinstance(kind, pl.List | pl.Array) and kind.inner == pl.String and name not in WHOLE:
         column = column.list.join(" ")
     elif kind.is_nested():
         column = column.map_elements(lambda v: as_json(v.to_list() if isinstance(v, pl.Series) else v), return_dtype=pl.String)
     elif kind == pl.Binary:
-        column = column.bin.size().cast(pl.String) + " bytes"
+        column = decoded(name)
+    elif kind == pl.Duration:
+        column = column.dt.to_string()
     return column.cast(pl.String, strict=False).fill_null("").str.replace_all("\0", "", literal=True).alias(name)
