@@ -53,31 +53,30 @@ class Plan:
     beside: list[str] = field(default_factory=list)  # hold no rows
     unread: list[str] = field(default_factory=list)  # might hold some
     missing: str = ""  # a shard that the others count but that is not there
-
-    @property
-    def choices(self) -> list[str]:
-        return [member.name for _, member in self.tables][:MOST_CHOICES]
+    choices: list[str] = field(default_factory=list)  # files of which one may be read instead
 
 
 def plan(members: list[Member], wanted: str, name: str, most: int) -> Plan:
     """Raises ReadingError when nothing in the archive could hold rows."""
-    if chosen := [member for member in members if member.name == wanted]:
-        return Plan(tables=[("file", chosen[0])])
     if not members:
         raise ReadingError("nothing_inside", f"There is no file in {name} that could be read. Tunebench reads {FORMATS}.", file=name)
     data = [member for member in members if not holds_no_rows(member)]
     found = Plan(beside=[member.name for member in members if holds_no_rows(member)] if data else [])
     packed = [member for member in data if member.last.lower().endswith(PACKED)]
     data = [member for member in data if not member.last.lower().endswith(PACKED)] if data else members
+    choices = sorted(member.name for member in data)[:MOST_CHOICES]
+    if chosen := [member for member in members if member.name == wanted]:
+        return Plan(tables=[("file", chosen[0])], choices=choices)
     if packed and not data:
         text = f"{name} holds another archive, {packed[0].last}. Upload that one by itself, or its files packed once."
         raise ReadingError("nested", text, file=name)
-    found.unread = [member.name for member in packed]
+    found.unread, found.choices = [member.name for member in packed], choices
     found.texts, rest = of_classes(data)
     if not found.texts:
         found.pairs, rest = of_pairs(data)
     if found.texts or found.pairs:
         found.unread += [member.name for member in rest if not member.last.endswith((".ids", ".xml"))]
+        found.choices = found.unread if found.texts else choices
         return found
     tables = [member for member in data if member.last.lower().endswith(TABLES)] or data
     if len(tables) > most:

@@ -46,7 +46,7 @@ def of(path: Path, name: str, part: str, room: Path, limits: Limits, options: di
             return
         plan = members.plan(opened.archive.members, options.get("member") or "", name, limits.tables)
         inner, second = (room.with_name(f"{room.name}-{which}") for which in ("member", "second"))
-        source = Source(inner, "text", part, name, opened.packed, findings=beside(plan, name))
+        source = Source(inner, "text", part, name, opened.packed, members=plan.choices, findings=beside(plan, name))
         try:
             if plan.texts:
                 rows = corpora.texts(opened.archive, plan.texts, inner, with_parts=part == "file")
@@ -74,7 +74,6 @@ def tables(source: Source, archive: container.Archive, plan: members.Plan, limit
             part=part if source.part == "file" else source.part,
             title=title,
             member=member.name,
-            members=plan.choices,
             is_alone=alone,
             piece=members.shard_of(member),
         )
