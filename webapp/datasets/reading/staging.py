@@ -32,7 +32,8 @@ class Desk:
     rejected: int = 0
     blank: int = 0  # records without anything in their cells
     originals: dict[str, str] = field(default_factory=dict)  # unique name: name in the file
-    findings: list[Finding] = field(default_factory=list)  # about the whole file
+    labels: set[str] = field(default_factory=set)  # columns of which the file itself says that they hold labels
+    findings: list[Finding] = field(default_factory=list)  # about the file as a whole
     place: str = ""  # tells it from other desks of the same part
 
     def __post_init__(self) -> None:
