@@ -72,7 +72,7 @@ def test_parts_of_an_archive_become_parts_of_the_version(read, tmp_path, kind):
         ("validation", "data/dev.csv", kind),
         ("test", "data/test.csv", kind),
     ]
-    assert "README.md, data/LICENSE" in next(f["message"] for f in report["findings"] if f["code"] == "no_rows_beside")
+    assert ["README.md, data/LICENSE" in f["message"] for f in report["findings"] if f["code"] == "no_rows_beside"] == [True]
     assert split_of(publishing(report, tmp_path)) == {"train": set(ROWS[:40]), "validation": set(ROWS[40:50]), "test": set(ROWS[50:])}
 
 
@@ -111,6 +111,12 @@ def test_files_of_the_same_columns_are_joined_and_asked_about_and_keep_their_nam
         "hotels/good.csv",
     ]
     assert cells(read({"a.csv": csv_text(ROWS[:30]), "b.csv": csv_text(ROWS[30:])}, member="b.csv"), "text", "label") == ROWS[30:]
+
+
+def test_many_files_of_one_kind_are_not_complained_about_one_by_one(read):
+    rows = reviews(200)
+    report = read({f"part-{n}.csv": "".join(f"{t};{label}\n" for t, label in rows[n * 10 : n * 10 + 10]) for n in range(20)})
+    assert cells(report, "column_1", "column_2") == rows and 0 < sum(f["code"] == "no_header" for f in report["findings"]) <= 5
 
 
 def test_a_file_for_each_class_leaves_the_class_to_choose(read):

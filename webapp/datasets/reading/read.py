@@ -48,6 +48,7 @@ from worker.spec import Role
 
 PREVIEW = 20  # rows
 PREVIEW_CELL = 2_000  # characters
+MOST_ALIKE = 5  # findings of one kind about files
 PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
 TABULAR = ("csv", "workbook")  # formats whose columns are named by a line of the file itself
 TABLES = (".csv", ".tsv", ".tab")
@@ -426,7 +427,8 @@ def about_files(files: list[FileReport]) -> list[Finding]:
         if f.header_row > 1 + delimited.says_delimiter(f.head):
             text = f"Line {f.header_row} of {f.title} was taken for the column names."
             found.append(Finding("title_lines", text, count=f.header_row - 1, asks="header_row"))
-    return found
+    alike: Counter[str] = Counter()  # an archive may hold hundreds of files of one kind
+    return [f for f in found if not alike.update([f.code]) and alike[f.code] <= MOST_ALIKE]
 
 
 def about_columns(columns: list[Column], files: list[FileReport]) -> list[Finding]:

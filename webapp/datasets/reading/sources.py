@@ -165,9 +165,13 @@ def joined(name: str, read: list[tuple[Source, FileReport, Desk]], failed: list[
             )
         if len(pieces) > len(by_part) or all(source.sheet for source, _, _ in kept):
             tell_apart(kept)
+    told = list[Finding]()
     for _, _, desk in read:
         if all(desk is not d for _, _, d in kept):
             desk.clear()
+        else:  # what is said of the archive is said once
+            desk.findings = [finding for finding in desk.findings if finding not in told]
+            told += desk.findings
     return [(replace(file, members=file.members if at == 0 else []), desk) for at, (_, file, desk) in enumerate(kept)]
 
 
