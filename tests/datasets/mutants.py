@@ -24,7 +24,7 @@ import zstandard
 from tests.datasets.conftest import CASES
 from tests.datasets.files import as_tar, book_of, csv_text, reading, reviews, zip_with
 from webapp.datasets.reading import Limits, ReadingError
-from worker.nlp import TASKS
+from worker.nlp import KINDS, TASKS
 
 ROWS = reviews(30, ("negative", "positive"))
 PIECES = [b'"', b'""', b",", b"\n", b"\r\n", b"\0", b"\xff", b"\xef\xbb\xbf", b"\t", b"{", b"[", b"]", b"\\", b"\\N", b"\x1f\x8b", b"PK\x03\x04", b"a" * 300,
@@ -196,7 +196,7 @@ def look(name, data, task, folder):
 
 
 def learnt_as_text(report, frames):
-    for role in TASKS[report["task"]].roles:
+    for role in KINDS[report["task"]].roles:
         column = report["mapping"].get(role.name)
         if column and not role.takes_records:
             for frame in frames:

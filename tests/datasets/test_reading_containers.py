@@ -115,7 +115,7 @@ def test_files_of_the_same_columns_are_joined_and_asked_about_and_keep_their_nam
 
 def test_many_files_of_one_kind_are_not_complained_about_one_by_one(read):
     rows = reviews(200)
-    report = read({f"part-{n}.csv": "".join(f"{t};{label}\n" for t, label in rows[n * 10 : n * 10 + 10]) for n in range(20)})
+    report = read({f"part-{n}.csv": csv_text(rows[n * 10 : n * 10 + 10], header="") for n in range(20)})
     assert cells(report, "column_1", "column_2") == rows and 0 < sum(f["code"] == "no_header" for f in report["findings"]) <= 5
 
 
