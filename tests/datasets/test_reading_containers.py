@@ -135,7 +135,7 @@ def test_what_was_not_read_is_named_and_asked_about(read):
         "old.csv": "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
     }.items():
         report = read({"train.csv": csv_text(ROWS[:40]), "test.csv": csv_text(ROWS[40:]), name: content})
-        asked = next(f for f in report["findings"] if f["code"] == "several_files")
+        asked = next(f for f in report["findings"] if f["code"] in {"other_files", "unread_files"})
         assert name in asked["message"] and asked["asks"] == "member" and not report["plain"]
         assert cells(report, "text", "label") == ROWS
 
@@ -257,7 +257,7 @@ def test_texts_without_a_class_and_files_beside_the_folders_are_said(read):
     }
     report = read({**members, "aclImdb/imdb.vocab": "the\na", "aclImdb/train/urls_pos.txt": "http://a"})
     assert {label["name"]: label["rows"] for label in report["labels"]} == {"pos": 40, "neg": 40, "": 20}
-    assert {"several_files", "missing_label"} <= codes(report) and not report["plain"]
+    assert {"unread_files", "missing_label"} <= codes(report) and not report["plain"]
 
 
 def test_texts_of_folders_keep_their_encoding(read):
