@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MIB, hub
+from webapp.datasets.reading import MIB, Finding, hub
 from webapp.datasets.reading.staging import Desk
 
 FOOTER = 16 * MIB
@@ -116,6 +116,7 @@ def table(path: Path, desk: Desk) -> tuple[pl.LazyFrame, int]:
     rows = check_footer(path, desk)
     try:
         lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        lazy = lazy.with_columns(decoded(name, desk) for name, kind in lazy.collect_schema().items() if kind == pl.Binary)
         return hub.with_names(lazy, hub.of_metadata(pl.read_parquet_metadata(path).get("huggingface")), desk), rows
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is a damaged Parquet file. Write it again.") from None
@@ -128,7 +129,7 @@ def is_nested(lazy: pl.LazyFrame) -> bool:
 def records(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number, record) of a table with lists and objects in its cells, as a file of JSON would hold them."""
     schema = lazy.collect_schema()
-    bare = [as_text(name, kind) for name, kind in schema.items() if kind.is_temporal() or kind in {pl.Binary, pl.Decimal}]
+    bare = [as_text(name, kind) for name, kind in schema.items() if kind.is_temporal() or kind == pl.Decimal]
     objects = [name for name, kind in schema.items() if isinstance(kind, pl.Struct)]
     number = 0
     for frame in batches(lazy.with_columns(bare), rows, desk):
@@ -159,8 +160,29 @@ def batches(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]
         raise desk.fail("damaged", f"{desk.name} is damaged after row {done:,}. Write it again.", done) from None
 
 
+def decoded(name: str, desk: Desk) -> pl.Expr:
+    """Bytes as the text that Impala and old Spark wrote without saying so; null for all others, which is told once."""
+
+    def text_of(value: bytes) -> str | None:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def all_of(values: pl.Series) -> pl.Series:
+        try:
+            return values.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            text = f"The column {name} holds bytes that are no text, such as pictures. These cells were read as empty."
+            if all(finding.message != text for finding in desk.findings):
+                desk.findings.append(Finding("bytes", text, "info", column=name))
+            return pl.Series(values.name, [None if value is None else text_of(value) for value in values], pl.String)
+
+    return pl.col(name).map_batches(all_of, return_dtype=pl.String)
+
+
 def as_text(name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    if kind == pl.Binary:
-        column = column.bin.size().cast(pl.String) + " bytes"
+    if kind == pl.Duration:
+        column = column.dt.to_string()
     return column.cast(pl.String, strict=False).fill_null("").str.replace_all("\0", "", literal=True).alias(name)

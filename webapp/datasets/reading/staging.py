@@ -34,6 +34,7 @@ class Desk:
     originals: dict[str, str] = field(default_factory=dict)  # unique name: name in the file
     labels: set[str] = field(default_factory=set)  # columns of which the file itself says that they hold labels
     findings: list[Finding] = field(default_factory=list)  # about the file as a whole
+    place: str = ""  # tells it from other desks of the same part
 
     def __post_init__(self) -> None:
         self._rejects = self.rejects_path.open("w", newline="", encoding="utf-8")
@@ -41,11 +42,11 @@ class Desk:
 
     @property
     def staged_path(self) -> Path:
-        return self.out / f"staged-{self.part}.parquet"
+        return self.out / f"staged-{self.part}{self.place}.parquet"
 
     @property
     def rejects_path(self) -> Path:
-        return self.out / f"rejected-{self.part}.csv"
+        return self.out / f"rejected-{self.part}{self.place}.csv"
 
     def name_columns(self, originals: list[str]) -> list[str]:
         names = unique_names(originals)
@@ -64,6 +65,11 @@ class Desk:
 
     def close(self) -> None:
         self._rejects.close()
+
+    def clear(self) -> None:
+        """Leave nothing behind of what turned out to be no table."""
+        self.rejects_path.unlink(missing_ok=True)
+        self.staged_path.unlink(missing_ok=True)
 
     def fail(self, code: str, message: str, row: int | None = None) -> ReadingError:
         return ReadingError(code, message, file=self.name, row=row)
@@ -85,7 +91,7 @@ def unique_names(originals: list[str]) -> list[str]:
     names = []
     for number, original in enumerate(originals, 1):
         base = bare_name(original) or f"column_{number}"
-        base = f"column{base}" if base in {"_row", "_part", "_split"} else base
+        base = f"column{base}" if base in {"_row", "_part", "_file", "_split"} else base
         name, again = base, 1
         while name in taken:
             again += 1
