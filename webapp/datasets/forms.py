@@ -127,7 +127,7 @@ class Mapping:
 
     @property
     def first_row(self) -> dict[str, str]:
-        row = next(iter(self.reading.report["preview"]), {})
+        row: dict[str, Any] = next(iter(self.reading.report["preview"]), {})
         return {column["name"]: (row.get(column["name"]) or "")[:1_000] for column in self.reading.report["columns"][:OFFERED]}
 
     @property

@@ -39,8 +39,12 @@ TURN = {  # of turns that hold question and answer, what each key holds
 }
 LEARNT = ("weight", "train", "trainable", "loss", "output_with_loss")  # 0 or false: the message is read, not learnt
 KEPT = ("name", "tool_call_id", "reasoning_content")  # texts that chat templates know besides
-BROKEN = re.compile(rf"""\\?['"](?:role|from)\\?['"]\s*:\s*\\?['"]\s*(?:{"|".join(ROLES)})\s*\\?['"]""", re.IGNORECASE)
-OPENING = 200  # characters in which a chat that cannot be read shows itself
+KEY = re.compile(r"""\\?['"](?:role|from|content|value)\\?['"]\s{0,9}:""", re.IGNORECASE)
+BESIDE = re.compile(r"""\}\s{0,9},?\s{0,9}\{\s{0,9}\\?['"](?:role|from)\\?['"]""", re.IGNORECASE)
+SPEAKS = re.compile(
+    rf"""\\?['"](?:role|from)\\?['"]\s{{0,9}}:\s{{0,9}}\\?['"]\s{{0,9}}(?:{"|".join(ROLES)})\s{{0,9}}\\?['"]""", re.IGNORECASE
+)
+OPENING = 300  # characters in which a chat shows who speaks
 
 
 class Unclear(ValueError):
@@ -180,9 +184,16 @@ def _value(text: str) -> Any | None:
             inner = ""
         if isinstance(inner, str) and inner != text and (value := _value(inner)) is not None:
             return value
-    if BROKEN.search(text[:OPENING]):
+    if _is_broken(bare):
         raise Unclear(_("It looks like a chat, but can be read neither as JSON nor as a list of Python. Export it again."))
     return None
+
+
+def _is_broken(text: str) -> bool:
+    """Whether this is left of a chat that can no longer be read: its beginning or its end, or two messages beside each other."""
+    opens, closes = text.lstrip("'\" \n"), text.rstrip("'\" \n")
+    is_list = (opens[:1] == "[" and opens[1:].lstrip()[:1] == "{") or (closes[-1:] == "]" and closes[:-1].rstrip()[-1:] == "}")
+    return bool(SPEAKS.search(text[:OPENING]) or BESIDE.search(text) or (is_list and KEY.search(text)))
 
 
 def _parsed(text: str) -> Any:
