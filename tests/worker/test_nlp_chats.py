@@ -258,3 +258,24 @@ def test_a_row_of_an_old_version_that_is_not_understood_stops_the_run_with_a_sen
 
     with pytest.raises(Trouble, match="narrator"):
         learn({"text": json.dumps([{"role": "narrator", "content": "Night."}, *OPENAI])})
+
+
+@pytest.mark.parametrize("template", [None, NO_TOOLS, NO_SYSTEM])
+def test_a_system_prompt_that_all_rows_share_is_said_before_every_question(decoder, template):
+    from worker.nlp.generation import _prompt_row
+
+    model, tokenizer, settings = decoder
+    rows = pl.DataFrame([{"system": "very", "prompt": f"{word} soup", "completion": "it was"} for word in ("good", "bad")])
+    facts = GENERATION.facts(rows, settings)
+    assert facts == {"instruct": True, "system": "very"}
+    before, model.config.tunebench, tokenizer.chat_template = model.config.tunebench, facts, template
+    try:
+        (example, _other) = GENERATION.encode(rows, model, tokenizer, (), settings)
+        ids, cut = _prompt_row(model, tokenizer, "good soup", 8)
+        _steps, (_metrics, evaluation) = gathered(GENERATION.trial(model, tokenizer, (), rows, settings))
+    finally:
+        model.config.tunebench, tokenizer.chat_template = before, None
+    assert "very" in tokenizer.decode(ids).split() and example["input_ids"][: len(ids)] == ids and cut == 0
+    assert evaluation["examples"] == [{"prompt": "good soup"}, {"prompt": "bad soup"}]
+    others = pl.DataFrame([{"system": word, "prompt": "soup", "completion": "it was"} for word in ("good", "bad")])
+    assert GENERATION.facts(others, settings) == {"instruct": True}
