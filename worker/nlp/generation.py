@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from worker.nlp import Example, chats, families, language, overlap, texts
+from worker.nlp import Example, certainty, chats, families, language, overlap, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.chats import Chat, Message
 from worker.nlp.decoding import decode
@@ -29,7 +29,7 @@ SAMPLING = (
         "temperature",
         _("Temperature"),
         0.8,
-        _("0 takes the likeliest token always; above 1 it becomes wild."),
+        _("0 always takes the most likely token; values above 1 give more surprising, less coherent text."),
         least=0,
         most=2,
         advanced=False,
@@ -38,7 +38,7 @@ SAMPLING = (
         "top_p",
         _("Top-p"),
         0.95,
-        _("Only the likeliest tokens that together have this chance are drawn from."),
+        _("Samples only from the most likely tokens whose probabilities add up to this value."),
         least=0.01,
         most=1,
         needs=DRAWN,
@@ -47,16 +47,14 @@ SAMPLING = (
         "top_k",
         _("Top-k"),
         50,
-        _("Only so many of the likeliest tokens are drawn from; 0: from all."),
+        _("Samples only from this many of the most likely tokens; 0 means all."),
         _("tokens"),
         "int",
         0,
         1000,
         needs=DRAWN,
     ),
-    Setting(
-        "repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, what was said already becomes less likely."), least=0.5, most=3
-    ),
+    Setting("repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, tokens already used become less likely."), least=0.5, most=3),
     Setting("seed", _("Seed"), 13, _("The same seed and parameters give the same text."), "", "int", 0, 2**31 - 1, needs=DRAWN),
     Setting("stop", _("Stop at"), "", _("The answer ends before these characters."), kind="text", most=100),
 )
@@ -66,7 +64,8 @@ class Generation(Written):
     slug = "generation"
     aliases = ("text_generation", "generate", "instruction", "causal_lm", "continuation")
     title = _("Text generation")
-    about = _("Go on with a text, or answer a prompt, in the manner of the rows.")
+    about = _("Continue a text or answer a prompt, in the style of your rows.")
+    verb = _("Generate")
     roles: tuple[Role, ...] = (
         Role(
             "prompt",
@@ -76,7 +75,7 @@ class Generation(Written):
             hints=("prompt", "instruction", "question", "input", "query", "提示", "指令", "问题"),
             follows=("input", "context"),
             is_key=True,
-            help=_("What the model is asked. It is read, not learnt."),
+            help=_("The input to the model. It is read, not learnt."),
         ),
         Role(
             "completion",
@@ -84,7 +83,7 @@ class Generation(Written):
             required=False,
             takes_records=True,
             hints=("completion", "output", "response", "answer", "chosen", "回答", "输出"),
-            help=_("What the model should answer."),
+            help=_("The text the model should write."),
         ),
         Role(
             "text",
@@ -97,7 +96,7 @@ class Generation(Written):
             ),
             leads=LEADS,
             without="completion",
-            help=_("A text to learn as a whole, or a chat (JSON), of which the assistant's messages are learnt."),
+            help=_("A text to learn as a whole, or a chat as JSON (only the assistant's messages are learnt)."),
         ),
         Role(
             "system",
@@ -124,7 +123,7 @@ class Generation(Written):
         ),
     )
     inputs: tuple[Field, ...] = (
-        Field("prompt", _("Prompt"), long=True, most_chars=20_000, hint=_("Write how the text begins, or what you want")),
+        Field("prompt", _("Prompt"), long=True, most_chars=20_000, hint=_("Enter the beginning of a text, or an instruction")),
     )
     parameters = SAMPLING
     settings: tuple[Setting, ...] = (
@@ -133,9 +132,9 @@ class Generation(Written):
         language.SMOOTHING,
         Setting(
             "tried_rows",
-            _("Rows answered at the end"),
+            _("Rows to answer at the end"),
             60,
-            _("So many held-out rows are answered, for the samples and for the scores against references."),
+            _("How many held-out rows are answered for the samples and the scores against references."),
             _("rows"),
             "int",
             0,
@@ -148,7 +147,7 @@ class Generation(Written):
     metrics: tuple[Metric, ...] = (
         language.PERPLEXITY,
         language.TOKEN_ACCURACY,
-        Metric("rouge_l", _("ROUGE-L"), _("Longest common run of words with the right answer, in order; only where rows have a prompt.")),
+        Metric("rouge_l", _("ROUGE-L"), _("Longest common sequence of words with the reference; only for rows with a prompt.")),
         Metric("exact_match", _("Exact match"), _("Share of answers that are right to the letter; only where rows have a prompt.")),
     )
     answer_view = "stream"
@@ -253,9 +252,10 @@ class Generation(Written):
         ]
         system = language.facts_of(model, {"system": ""})["system"]
         examples = [{"prompt": _question(prompt, chat, system)[:400]} for prompt, _reference, chat in table[:3]]
-        metrics = overlap.mean_of([sample["scores"] for sample in samples]) if samples else {}
+        scores = [sample["scores"] for sample in samples]
         shown = language.worst_first(samples, "rouge_l")
-        return metrics, {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
+        drawn = {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
+        return overlap.mean_of(scores), drawn | {"intervals": certainty.of_means(scores)}
 
     # --- answering ---
     def answer(

@@ -19,7 +19,7 @@ from webapp.work.models import WorkItem
 from worker.nlp import KINDS
 from worker.spec import SpecError
 
-READING_OPTIONS = ("header_row", "encoding", "delimiter", "sheet", "member")  # change how the bytes are understood
+READING_OPTIONS = ("header_row", "encoding", "delimiter", "sheet", "member", "several_labels")  # change how the bytes are understood
 
 
 class NotNow(Exception):
@@ -91,7 +91,7 @@ class Import(TeamScoped):
 
     def confirm(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
         """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,
-        `delimiter`, `sheet` or `task`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
+        `delimiter`, `sheet`, `several_labels` or `task`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
         given = {name: value for name, value in options.items() if value is not None}
         task = given.pop("task", self.dataset.task)
         wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True}
@@ -101,7 +101,7 @@ class Import(TeamScoped):
         with transaction.atomic():
             again = [self.State.READ, self.State.PUBLISHED]
             if not Import.objects.filter(pk=self.pk, state__in=again).update(options=wanted):
-                raise NotNow(_("The file is still being read, or could not be. Look at the dataset again."))
+                raise NotNow(_("The file is still being read, or could not be. Reload the dataset."))
             self.refresh_from_db()
             self._publish()
         return self

@@ -16,6 +16,7 @@ from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Limi
 from webapp.datasets.reading import findings as findings_of
 from webapp.datasets.reading import roles as roles_of
 from webapp.datasets.reading import split as splits_of
+from webapp.datasets.reading.several import Several
 from webapp.datasets.reading.staging import Progress, defused, write
 from worker.nlp import KINDS, Task
 
@@ -30,6 +31,10 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     columns = [name for name in staged[0][1].collect_schema().names() if name != "_row"]
     check_mapping(mapping, columns, task)
     staged = [(part, templates.with_made(rows, mapping)) for part, rows in staged]
+    label, several, how = roles_of.label_of(task, mapping), None, job.get("several_labels") or ""
+    if label and (several := Several.find(pl.concat([rows for _, rows in staged]), mapping[label.name])):
+        several.refuse(how)
+        staged = [(part, several.applied(rows, how)) for part, rows in staged]
     known = [
         p if isinstance(p, Problem) else Problem(**p)
         for p in job.get("problems") or []
@@ -59,6 +64,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     write_version(staged, placed, judge, roles, names, path, progress)
     progress("looking", 0, 1)
     looked = findings_of.look(pl.scan_parquet(path, glob=False), {role: role for role in roles.values()}, task, progress)
+    noticed = several.without_conflicts(looked.findings, how) if several and several.rows else looked.findings
     return Published(
         path=str(path),
         sha256=sha256(path),
@@ -69,7 +75,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         labels=[{"name": name, "rows": labels[name]} for name in sorted(labels, key=class_order)],
         statistics=looked.statistics,
         problems=judge.problems,
-        findings=list({f.code: f for f in (*(f for f in looked.findings if not f.asks), *findings)}.values()),
+        findings=list({f.code: f for f in (*(f for f in noticed if not f.asks), *findings)}.values()),
     ).to_json()
 
 

@@ -1,14 +1,10 @@
 """How numbers and queries stand on the pages of datasets."""
 
 import json
-from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
 from django.template import Library
-from django.utils.timesince import timesince
-from django.utils.timezone import now
-from django.utils.translation import gettext as _
 
 from worker.nlp import Task, chats
 from worker.spec import Role
@@ -62,13 +58,6 @@ def roles(task: Task) -> list[tuple[Role, bool]]:
     """Each role, and whether one can do without it. Where none is required, some of them together are, as `help` says."""
     some = any(role.required for role in task.roles)
     return [(role, some and not role.required) for role in task.roles]
-
-
-@register.filter
-def ago(moment: datetime) -> str:
-    if now() - moment < timedelta(minutes=1):
-        return _("just now")
-    return _("%(span)s ago") % {"span": timesince(moment).split(",")[0]}
 
 
 @register.simple_tag
