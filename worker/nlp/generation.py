@@ -179,13 +179,23 @@ class Generation(Written):
         return found
 
     def doubts(self, row: dict[str, Any]) -> list[tuple[str, str]]:
-        """JSON that is no chat may be what the model should write, or a column that was mistaken."""
-        found = {"prompt": str(row.get("prompt") or ""), "completion": str(row.get("completion") or "")}
-        return [
-            (role, _("It would be learnt as it stands."))
-            for role, text in found.items()
-            if chats.is_record(text) and not chats.messages_of(text, True)
+        """What is in JSON and no chat, a question that is not read or was not brought, a dialogue that does not say who speaks."""
+        prompt, completion, text = (str(row.get(name) or "").strip() for name in ("prompt", "completion", "text"))
+        answers = {"prompt": prompt, "completion": completion}
+        found = [
+            (role, _("It is JSON, and would be learnt as it stands."))
+            for role, cell in answers.items()
+            if chats.is_record(cell) and not chats.messages_of(cell, is_answer=True)
         ]
+        if not completion and text and chats.takes_turns(text):
+            found.append(("text", _("Nothing says who speaks; the user is taken to begin, and both to take turns.")))
+        elif prompt and text and not completion and chats.of_row(row) is None:
+            found.append(
+                ("prompt", _("Only the text is learnt, and the prompt is not read. Choose the text as the completion to have it asked."))
+            )
+        elif completion and "prompt" not in row and chats.of_row(row) is None:
+            found.append(("completion", _("No column is the prompt, so the model would learn answers to nothing.")))
+        return found
 
     def kept(self, row: dict[str, Any]) -> dict[str, Any]:
         return chats.kept(row)
