@@ -3,6 +3,7 @@
 import pytest
 from django.urls import reverse
 
+from tests.runs import made
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import actor_of
 from webapp.playground.models import Prediction
@@ -115,3 +116,10 @@ def test_every_kind_of_answer_has_its_partial_and_its_element(settings):
         assert f"<answer-{partial.stem} " in partial.read_text() and f'define("answer-{partial.stem}"' in module.read_text()
     for task in TASKS.values():
         assert task.answer_view in {partial.stem for partial in partials}
+
+
+def test_the_panel_says_by_which_template_a_question_was_asked_in_training(signed_in, vera, team, model):
+    template = "{title}\n\n{body}"
+    made.run(team, version=made.version(team, mapping={"text": template, "label": "topic"}), result=model)
+    page = signed_in(vera).get(reverse("playground:try", args=[model.pk])).content.decode()
+    assert f"<code>{template}</code>" in page

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from webapp.catalog.models import ModelVersion
+from webapp.datasets.reading import templates
 from webapp.people.access import Actor, SignedIn, find
 from webapp.playground.models import SWAP, Prediction, known_by, why_silent
 from webapp.work.models import Worker
@@ -97,6 +98,7 @@ def drawn(request: SignedIn, model: ModelVersion) -> dict[str, Any]:
         "parameters": [drawer_row(each) for each in task.parameters if known_by(model, each)],
         "examples": [example for row in model.examples if (example := example_of([field.name for field in fields], row))],
         "languages": [known["source_lang"], known.get("target_lang", "")] if "source_lang" in known else None,
+        "asked_as": asked_as(model),
         "can_swap": both_ways,
         "swap": SWAP,
         "columns": [column(model)],
@@ -104,6 +106,13 @@ def drawn(request: SignedIn, model: ModelVersion) -> dict[str, Any]:
         "shared": reverse("playground:prediction", args=[model.pk]).replace(f"{model.pk}/", ""),
         "address": request.build_absolute_uri(path),
     }
+
+
+def asked_as(model: ModelVersion) -> list[str]:
+    """The templates of several columns by which its training rows asked: a question should be written like them."""
+    sources = model.maker.version.mapping if model.maker else {}
+    asked = {field.name for field in TASKS[model.task].inputs}
+    return [source for role, source in sources.items() if role in asked and templates.FIELD.search(source)]
 
 
 def column(model: ModelVersion, untuned: bool = False) -> dict[str, Any]:

@@ -11,8 +11,8 @@ Pure Python without Django: everything here runs in a child process with capped 
                 "problems": the report's problems?, "kept": [label] of the report?}                  -> Published as JSON
     baselines  {"path": a version's Parquet file, "task"}                  -> {"split", "rows", "scores": {name: {metric: value}}}
 
-In `mapping` a column goes by its unique name (`Column.name`); the key "split" names a column that says which part a row
-belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says
+In `mapping` a column goes by its unique name (`Column.name`), and several by a template (templates.py); the key "split" names a
+column that says which part a row belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says
 that there is none ("NA"). `accept_rejected` says that the person has
 seen that some rows cannot be used; without it, publishing with a single rejected row is refused.
 """

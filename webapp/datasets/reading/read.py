@@ -470,7 +470,7 @@ def about_other_texts(joined: list[str], mapping: dict[str, str], columns: list[
     """Texts beside the ones that are learnt, and answers that are better or worse than others."""
     found = []
     if joined:
-        text = f"{called(joined)} may belong to the text, so a template joins them. Look at it, or choose one column."
+        text = f"{called(joined)} may belong to what is learnt, so a template joins the columns. Look at it, or choose one column."
         found.append(Finding("template_proposed", text, count=len(joined), column=joined[0], asks="mapping"))
     pairs = roles.columns_of_pairs(columns)
     if pairs and not roles.is_of_pairs(task):
