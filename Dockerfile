@@ -35,4 +35,4 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz/live', timeout=4)"]
-CMD ["python", "-m", "uvicorn", "webapp.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--loop", "uvloop", "--http", "httptools", "--ws-ping-interval", "20", "--timeout-graceful-shutdown", "3", "--no-access-log", "--no-server-header"]
+CMD ["python", "-m", "uvicorn", "webapp.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--loop", "uvloop", "--http", "webapp.connection:Connection", "--ws-ping-interval", "20", "--timeout-graceful-shutdown", "3", "--no-access-log", "--no-server-header", "--no-proxy-headers"]

@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
+from webapp.catalog.fitting import fit_tokenizer
 from webapp.catalog.models import ModelVersion, fields_of, skill_of
 from webapp.work.models import WorkItem
 from worker.weights import PICKLES, TOKENIZER_FILES, Unusable, look
@@ -44,6 +45,7 @@ def fetch_model(item: WorkItem) -> None:
     part = model.draft
     try:
         commit, facts = fetch(model.source.split("@")[0], part, lambda done, total: note(model, done, total))
+        fit_tokenizer(part)
     except (Refused, Unusable) as refusal:
         shutil.rmtree(part, ignore_errors=True)
         settle(model, state=ModelVersion.State.FAILED, reason=str(refusal))
@@ -92,9 +94,9 @@ def fetch(name: str, folder: Path, on_progress: Any) -> tuple[str, dict[str, Any
     except Refused:
         raise
     except GatedRepoError:
-        raise Refused(_("The owner of this model gives it only to people who asked for it on the hub. Choose another model.")) from None
+        raise Refused(_("This model is gated: its owner requires an access request on the hub. Choose another model.")) from None
     except RepositoryNotFoundError:
-        raise Refused(_("The hub has no public model of that name. Check how it is written.")) from None
+        raise Refused(_("The hub has no public model with that name. Check the spelling.")) from None
     except OfflineModeIsEnabled:
         return cached(name, folder)
     except HfHubHTTPError as error:

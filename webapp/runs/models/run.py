@@ -30,6 +30,8 @@ from worker.spec import Setting, SpecError, Wish
 DECIDING = ("state", "desired", "fence", "attempts_total", "attempts_fruitless", "oom_replans")
 CLEARED = (states.SUCCEEDED, states.CANCELLED)  # a failed run keeps its last checkpoints, in case somebody wants them
 
+MOST_NAMED = 6  # languages of a base model
+
 
 class IdempotencyConflict(Exception):
     """The same key came with another request."""
@@ -223,7 +225,7 @@ class Run(TeamScoped, Claimable):
 
     @property
     def baselines(self) -> dict[str, Any]:
-        """The free baselines of its data: {"split", "rows", "scores": {name: {metric: value}}}."""
+        """The baselines of its data: {"split", "rows", "scores": {name: {metric: value}}}."""
         return dict(self.version.baselines or {})
 
     @property
@@ -374,7 +376,8 @@ def fit(version: DatasetVersion, base: ModelVersion) -> str:
 
 def named(codes: Iterable[str]) -> str:
     """Languages as people call them, as in “Chinese, English”."""
-    return ", ".join(_(NAMES[code]) if code in NAMES else code for code in codes)
+    names = [_(NAMES[code]) if code in NAMES else code for code in codes]
+    return ", ".join(names) if len(names) <= MOST_NAMED else _("%(count)s other languages") % {"count": len(names)}
 
 
 def suggested(setting: Setting, method: str, advice: Mapping[str, tuple[Any, str]]) -> Any:
