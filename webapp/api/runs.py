@@ -61,6 +61,7 @@ def shown(run: Run) -> dict[str, Any]:
         "dataset": {"id": str(run.version.dataset_id), "name": run.version.dataset.name},
         "version": {"id": str(run.version_id), "number": run.version.number, "hash": run.version.hash},
         "base_model": {"id": str(run.base_id), "name": run.base.name},
+        "base_reason": run.base_reason,
         "baselines": run.baselines,
         "created_at": run.created_at.isoformat(),
     }
@@ -78,8 +79,9 @@ def start(request: HttpRequest, payload: NewRun, idempotency_key: str | None = H
     version: DatasetVersion = find(actor, DatasetVersion, payload.version, WRITE)
     if payload.task and payload.task != version.task:
         raise SpecError("task", _("This version is for the task “%s”.") % version.task)
-    starters = ModelVersion.objects.trainable(version.task).filter(kind=ModelVersion.Kind.STARTER).best_first(version.task)
-    base = find(actor, ModelVersion, payload.base_model) if payload.base_model else starters.first()
+    starters = ModelVersion.objects.trainable(version.task).filter(kind=ModelVersion.Kind.STARTER)
+    best = starters.best_for(version.task, version.languages)
+    base = find(actor, ModelVersion, payload.base_model) if payload.base_model else next(iter(best), None)
     if base is None:
         raise SpecError("base_model", _("Name a base model; there is none to begin with."))
     try:

@@ -62,6 +62,11 @@ class ModelQuerySet(TeamQuerySet):
         )
         return self.order_by(rank, F("team").asc(nulls_first=True), "parameters", "name")
 
+    def best_for(self, task: str, languages: Iterable[str]) -> list[ModelVersion]:
+        """The same, those that read the languages of the rows before all others."""
+        languages = list(languages)
+        return sorted(self.best_first(task), key=lambda model: not model.reads(languages))
+
     def answering(self, task: str | None = None) -> ModelQuerySet:
         """Those that can be asked something."""
         found = self.present().filter(state=ModelVersion.State.READY).exclude(task="")
@@ -243,6 +248,10 @@ class ModelVersion(models.Model):
         return bool(won)
 
     # --- what is asked of one ---
+    def reads(self, languages: Iterable[str]) -> bool:
+        """Whether it is known to have learnt all these languages."""
+        return "multilingual" in self.languages or set(languages) <= set(self.languages)
+
     @property
     def path(self) -> Path:
         return settings.FILES / self.folder  # an absolute folder wins over the left side

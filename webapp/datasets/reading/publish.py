@@ -19,6 +19,7 @@ from webapp.datasets.reading import split as splits_of
 from webapp.datasets.reading.several import Several
 from webapp.datasets.reading.staging import Progress, defused, write
 from worker.nlp import KINDS, Task
+from worker.nlp.languages import LOOKED_AT, languages_of
 
 SLICE = 50_000  # staged rows in memory at a time
 Staged = tuple[dict[str, str], pl.LazyFrame]  # {"part", "path", "file"} and its rows
@@ -74,10 +75,16 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         rejected_path=str(judge.path) if judge.rejected else "",
         splits=splits,
         labels=[{"name": name, "rows": labels[name]} for name in sorted(labels, key=class_order)],
-        statistics=looked.statistics,
+        statistics=looked.statistics | {"languages": languages_in(pl.scan_parquet(path, glob=False), judge.key)},
         problems=judge.problems,
         findings=list({f.code: f for f in (*(f for f in noticed if not f.asks), *findings)}.values()),
     ).to_json()
+
+
+def languages_in(rows: pl.LazyFrame, role: str) -> dict[str, float]:
+    """The share of each language among texts from everywhere in the version."""
+    every = max(1, rows.select(pl.len()).collect().item() // LOOKED_AT)
+    return languages_of(rows.select(pl.col(role).gather_every(every)).head(LOOKED_AT).collect(engine="streaming")[role])
 
 
 def check_mapping(mapping: dict[str, str], columns: list[str], task: Task) -> None:
