@@ -6,7 +6,7 @@ import json
 import polars as pl
 import pytest
 
-from tests.datasets.files import codes, publishing, reading, reviews
+from tests.datasets.files import codes, csv_text, publishing, reading, reviews
 from webapp.datasets.reading import ReadingError
 
 ROWS = reviews(40, ("Negative", "Positive"))
@@ -153,7 +153,7 @@ def test_json_min_of_label_studio_is_read(read, write):
     assert report["plain"] and cells(report, "text", "mood") == ROWS and report["mapping"]["label"] == "mood"
     rows[0]["mood"] = {"choices": ["Negative", "Delivery"]}
     report = read(write(rows))
-    assert report["several"]["rows"] == 1 and "JSON-MIN" in layout(report)
+    assert report["several"]["rows"] == 1 and "Label Studio" in layout(report)
 
 
 # --- Argilla ------------------------------------------------------------------------------------------------------------------
@@ -470,6 +470,43 @@ def test_questions_in_parquet_are_the_same_as_in_json(read, tmp_path):
     kind = pl.Struct({"text": pl.List(pl.String), "answer_start": numbers, "answer_end": numbers})
     pl.DataFrame(rows, schema_overrides={"answers": kind}).write_parquet(data)
     assert cells(read(data.getvalue(), "question_answering"), "context", "question", "answer", "start", "answers") == expected()
+
+
+def as_table(records):
+    """What pandas' to_csv makes of records."""
+    names = list(records[0])
+    written = ([cell if isinstance(cell, str) else repr(cell) for cell in record.values()] for record in records)
+    rows = (",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in written)
+    return "\n".join([",".join(names), *rows]) + "\n"
+
+
+@pytest.mark.parametrize("kind", [kind for kind, value in QUESTIONS.items() if isinstance(value, list) and "answers" in value[0]])
+def test_answers_in_a_cell_of_a_table_are_understood(read, kind):
+    report = read(as_table(QUESTIONS[kind]), "question_answering", "squad.csv")
+    rows = cells(report, "context", "question", "answer", "start")
+    assert rows == [row[:4] for row in expected()] and report["files"][0]["header_row"] == 1
+    assert cells(report, "_row")[:3] == [(2,), (3,), (4,)]
+
+
+def test_objects_in_a_cell_of_a_table_become_columns(read):
+    rows = [{"id": str(i), "translation": {"de": f"Haus {i} am Fluss", "en": f"House {i} by the river"}} for i in range(20)]
+    report = read(as_table(rows), "", "books.csv")
+    assert report["mapping"] == {"source": "translation.de", "target": "translation.en"} and report["task"] == "translation"
+    assert cells(report, "id", "translation.en")[7] == ("7", "House 7 by the river")
+
+
+def test_a_text_in_brackets_stays_a_text(read):
+    rows = [(f"[laughs] {text} {{sic}}", label) for text, label in ROWS]
+    report = read(csv_text([*rows[:-1], ("{'a': 1}", "Positive")]), name="rows.csv")
+    assert cells(report, "text", "label") == [*rows[:-1], ("{'a': 1}", "Positive")]
+
+
+def test_spans_in_a_cell_of_a_table_are_named_entities(read):
+    rows = [
+        {"text": text, "id": str(i), "label": [{"start": 0, "end": 3, "text": "the", "labels": ["PER"]}]}
+        for i, (text, _) in enumerate(ROWS)
+    ]
+    assert_is_token_classification(read(as_table([{**row, "annotator": "1", "annotation_id": "7"} for row in rows]), name="rows.csv"))
 
 
 # --- Translations -------------------------------------------------------------------------------------------------------------

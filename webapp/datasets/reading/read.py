@@ -33,6 +33,7 @@ from webapp.datasets.reading import (
     tagged,
     text,
     workbook,
+    written,
 )
 from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.several import OPTION, Several, classes_beside
@@ -81,7 +82,7 @@ def read_file(path: Path, desk: Desk, options: dict[str, Any]) -> FileReport:
         plain = container.unpack(path, desk.name, room, desk.limits, options.get("member") or "")
         file = FileReport(desk.part, desk.name, "", packed=plain.packed, member=plain.member, members=plain.members)
         reader = {"parquet": read_parquet, "workbook": read_workbook, "text": read_text}[plain.kind]
-        file = reader(plain.path, desk, options, file)
+        file = open_cells(desk, reader(plain.path, desk, options, file))
     finally:
         desk.close()
         room.unlink(missing_ok=True)
@@ -92,6 +93,20 @@ def read_file(path: Path, desk: Desk, options: dict[str, Any]) -> FileReport:
         raise desk.fail("no_rows", f"{desk.name} has column names but no rows. {REMEDY}")
     rows_in = file.rows_read + desk.rejected + desk.blank
     return replace(file, rows_rejected=desk.rejected, rows_blank=desk.blank, rows_in=rows_in, staged=str(desk.staged_path))
+
+
+def open_cells(desk: Desk, file: FileReport) -> FileReport:
+    """Cells in which records are written down are read as if the file were one of records."""
+    if not file.rows_read or desk.holds_records or file.format in PLAIN:
+        return file
+    table = pl.scan_parquet(desk.staged_path, glob=False)
+    if (columns := written.columns_of(table, desk.limits.depth)) is None:
+        return file
+    wider = desk.staged_path.with_suffix(".wider")
+    _originals, names, rows = json_records.rows(written.records(table, columns, desk.limits.depth), desk)
+    read = staging.write(staging.frames_of(rows, names), names, wider)
+    wider.replace(desk.staged_path)
+    return replace(file, rows_read=read)
 
 
 def read_parquet(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
@@ -170,6 +185,7 @@ def read_values(values: Any, desk: Desk, file: FileReport, by_line: bool = True)
             last = number
             yield number, value
 
+    desk.holds_records = True
     _originals, names, rows = json_records.rows(counted(), desk, by_line)
     if not names:
         return replace(file, rows_read=0, rows_rejected=desk.rejected)
@@ -213,6 +229,7 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
 
 
 def read_tagged(form: str, columns: list[str], rows: Iterator[tuple[int, list[str]]], desk: Desk, file: FileReport) -> FileReport:
+    desk.holds_records = True
     names = desk.name_columns(columns)
     read = staging.write(staging.frames_of(rows, names), names, desk.staged_path)
     return replace(file, format=form, header_guessed=False, rows_read=read, rows_rejected=desk.rejected)

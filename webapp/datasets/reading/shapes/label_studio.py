@@ -99,7 +99,7 @@ def values_of(kind: str, value: Record) -> list[Any]:
 class Plain(Shape):
     """JSON-MIN: {"text", "sentiment": "Positive" or {"choices": [..]}, "annotation_id", "annotator", ..}"""
 
-    title = "a Label Studio export (JSON-MIN)"
+    title = "a Label Studio export (one annotation a row)"
 
     def __init__(self, records: Sequence[Record] = ()) -> None:
         super().__init__(records)
