@@ -6,7 +6,7 @@ Pure Python without Django: everything here runs in a child process with capped 
     read       {"files": [{"part": "file"|"train"|"validation"|"test", "name", "path"}], "task": slug or "", "out": folder,
                 "options": {header_row?, encoding?, delimiter?, sheet?, member?, several_labels?}, "mapping": {role: column}?,
                 "limits": {..}?}                                                                     -> Report as JSON
-    publish    {"staged": [{"part", "path"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
+    publish    {"staged": [{"part", "path", "file"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
                 "several_labels"?, "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
                 "problems": the report's problems?, "kept": [label] of the report?}                  -> Published as JSON
     baselines  {"path": a version's Parquet file, "task"}                  -> {"split", "rows", "scores": {name: {metric: value}}}
@@ -39,7 +39,8 @@ class Limits:
     file: int = 8 * 1024 * MIB  # bytes of any file written
     plain: int = 2 * 1024 * MIB  # bytes after unpacking
     ratio: int = 200  # bytes after unpacking for each byte before
-    members: int = 1_000  # in an archive
+    members: int = 100_000  # in an archive
+    tables: int = 1_000  # of them that are read as tables
     columns: int = 2_000
     rows: int = 50_000_000
     cell: int = MIB  # bytes in one cell
@@ -107,16 +108,16 @@ class Column:
 
 @dataclass(frozen=True)
 class FileReport:
-    """How one file was understood. Each choice is a guess that `options` may overrule."""
+    """How one table was understood: an upload, or a member or sheet of it. Each choice is a guess that `options` may overrule."""
 
     part: str
-    name: str
-    format: (
-        str  # csv | json | jsonl | parquet | workbook | lines (one text each) | documents (texts between blank lines) | fasttext | conll
-    )
-    packed: str = ""  # gzip | zip
+    name: str  # of the upload
+    format: str  # csv | json | jsonl | parquet | workbook | html | tmx | lines (one text each) | documents (texts between blank lines)
+    # | texts (a file each, in folders called as their classes) | pairs (two files, line by line) | fasttext | conll
+    title: str = ""  # what messages call it: the name, with the member or sheet where several were read
+    packed: str = ""  # gzip | bzip2 | xz | zstd | zip | tar | tar.gz | ...
     member: str = ""  # the file inside the archive
-    members: list[str] = field(default_factory=list)  # others that could be chosen
+    members: list[str] = field(default_factory=list)  # those that could be chosen, told by the first file of an upload
     encoding: str = ""
     encoding_confidence: float = 1.0
     encodings: list[str] = field(default_factory=list)  # other plausible ones
@@ -138,7 +139,7 @@ class FileReport:
 class Report:
     task: str  # the one asked for, else a guess
     fits_better: str  # another task that this file seems to be for, or empty
-    files: list[FileReport]
+    files: list[FileReport]  # several of one upload that holds several tables
     columns: list[Column]
     mapping: dict[str, str]  # {role: column} that was looked at: the one asked for if the file has its columns, else a suggestion
     preview: list[dict[str, Any]]  # the first rows: {"_row", "_part", column: text}
@@ -163,7 +164,7 @@ class Report:
 
     @property
     def staged(self) -> list[dict[str, str]]:
-        return [{"part": f.part, "path": f.staged} for f in self.files]
+        return [{"part": f.part, "path": f.staged, "file": f.title} for f in self.files]
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "staged": self.staged, "plain": self.plain}

@@ -34,7 +34,7 @@ SPLIT_HINTS = ("split", "part", "fold", "subset", "set", "partition", "数据集
 
 def describe(rows: pl.LazyFrame, originals: dict[str, str], labels: Collection[str] = ()) -> list[Column]:
     """What each column holds; which role it plays is told in roles.py. Of `labels` the file itself says that they are labels."""
-    names = [n for n in rows.collect_schema().names() if n not in {"_row", "_part"}]
+    names = [n for n in rows.collect_schema().names() if n not in {"_row", "_part", "_file"}]
     facts = (
         rows.select(expression for i, name in enumerate(names) for expression in measures(i, name))
         .collect(engine="streaming")

@@ -48,9 +48,9 @@ class Looked:
         return [entry["name"] for entry in self.labels if entry["missing"]]
 
 
-def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress, files: dict[str, str] | None = None) -> Looked:
-    """`rows` has the file's columns. What the task calls a problem counts as one here too; `files` ({part: name}) says that
-    its rows are still to be looked at one by one. They are staged all the same: people may choose other columns."""
+def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress, by_row: bool = False) -> Looked:
+    """`rows` has the file's columns. What the task calls a problem counts as one here too; `by_row` says that
+    the rows are still to be looked at one by one. They are staged all the same: people may choose other columns."""
     looked, usable = Looked(), dict[str, int]()
     label = roles.label_of(task, mapping)
     mapped = rows.select(
@@ -71,8 +71,8 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
     total = about_texts(mapped, looked, mapping, task, whole, progress)
     for name in looked.nothing:
         total -= usable.pop(name, 0)
-    if files is not None:
-        judge(rows, mapping, task, looked, files)
+    if by_row:
+        judge(rows, mapping, task, looked)
         looked.findings += doubts.about(mapped, mapping, task)
     if looked.unusable is not None:
         total = looked.statistics["rows"] - looked.unusable
@@ -90,10 +90,10 @@ def named(problem: dict[str, str], mapping: dict[str, str]) -> Finding:
     return Finding(problem["code"], problem["message"], problem["level"], column=mapping.get(problem.get("role", ""), ""), asks=asks)
 
 
-def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked, files: dict[str, str]) -> None:
+def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked) -> None:
     """What the task refuses, row by row. Of very long tables only the rows that lack something are looked at."""
     needed, label = roles.needed_of(task, mapping), roles.label_of(task, mapping)
-    mapped = rows.select("_row", "_part", *(pl.col(mapping[role.name]).alias(role.name) for role in roles.mapped(task, mapping)))
+    mapped = rows.select("_row", "_file", *(pl.col(mapping[role.name]).alias(role.name) for role in roles.mapped(task, mapping)))
     is_long = looked.statistics["rows"] > JUDGED
     if is_long:
         lacks = [~full(role) for role in needed] + ([pl.col(label.name).str.strip_chars().is_in(looked.nothing)] if label else [])
@@ -106,7 +106,7 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
                 continue
             refused += 1
             if len(looked.problems) < MOST_PROBLEMS:
-                looked.problems.append(refusal(row, wrong, mapping, files[row["_part"]]))
+                looked.problems.append(refusal(row, wrong, mapping, row["_file"]))
             role, sentence = wrong[0]
             if not (label and role == label.name) and not (role in told and not str(row.get(role) or "").strip()):
                 others[role][sentence] += 1

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MIB, hub
+from webapp.datasets.reading import MIB, Finding, hub
 from webapp.datasets.reading.staging import Desk
 
 FOOTER = 16 * MIB
 GROUP = 1024 * MIB  # bytes of one row group after unpacking
+NO_TEXT = "is no text"
 CODEC_RATIO = 2_000  # zstd and dictionaries shrink repetitive columns a lot, but not without end
 
 
@@ -128,7 +130,7 @@ def is_nested(lazy: pl.LazyFrame) -> bool:
 def records(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number, record) of a table with lists and objects in its cells, as a file of JSON would hold them."""
     schema = lazy.collect_schema()
-    bare = [as_text(name, kind) for name, kind in schema.items() if kind.is_temporal() or kind in {pl.Binary, pl.Decimal}]
+    bare = [as_text(name, kind) for name, kind in schema.items() if kind.is_temporal() or kind == pl.Decimal]
     objects = [name for name, kind in schema.items() if isinstance(kind, pl.Struct)]
     number = 0
     for frame in batches(lazy.with_columns(bare), rows, desk):
@@ -143,24 +145,58 @@ def records(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[tuple[int, di
 def frames(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]:
     """A flat table as text; `_row` counts records from 1."""
     done = 0
-    for frame in batches(lazy.select(as_text(name, kind) for name, kind in lazy.collect_schema().items()), rows, desk):
+    for frame in batches(
+        lazy.with_columns(as_text(name, kind) for name, kind in lazy.collect_schema().items() if kind != pl.Binary), rows, desk
+    ):
         yield frame.with_row_index("_row", done + 1).with_columns(pl.col("_row").cast(pl.Int64))
         done += frame.height
 
 
 def batches(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]:
+    """As `lazy` is, its columns of bytes as text. Bytes that are none are empty cells, and told of."""
+    binary = [name for name, kind in lazy.collect_schema().items() if kind == pl.Binary]
+    lazy = lazy.with_columns(*(as_text(name, pl.Binary()) for name in binary), *(no_text(name) for name in binary))
+    strange: Counter[str] = Counter()
     done = 0
     try:
         for frame in lazy.collect_batches(chunk_size=20_000, maintain_order=True):
             desk.progress("reading", done, rows)
-            yield frame
+            strange.update({name: int(frame[f"{name} {NO_TEXT}"].sum()) for name in binary})
+            yield frame.drop(f"{name} {NO_TEXT}" for name in binary)
             done += frame.height
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is damaged after row {done:,}. Write it again.", done) from None
+    for name in (name for name in binary if strange[name]):
+        text = f"The column {name} holds bytes that are no text, such as pictures: its {strange[name]:,} cells were read as empty."
+        desk.findings.append(Finding("bytes", text, "info", strange[name], name))
+
+
+def no_text(name: str) -> pl.Expr:
+    return (pl.col(name).is_not_null() & decoded(name).is_null()).alias(f"{name} {NO_TEXT}")
+
+
+def decoded(name: str) -> pl.Expr:
+    """Bytes as the text that Impala and old Spark wrote without saying so; null for all others."""
+
+    def text_of(value: bytes) -> str | None:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def all_of(values: pl.Series) -> pl.Series:
+        try:
+            return values.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            return pl.Series(values.name, [None if value is None else text_of(value) for value in values], pl.String)
+
+    return pl.col(name).map_batches(all_of, return_dtype=pl.String)
 
 
 def as_text(name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if kind == pl.Binary:
-        column = column.bin.size().cast(pl.String) + " bytes"
+        column = decoded(name)
+    elif kind == pl.Duration:
+        column = column.dt.to_string()
     return column.cast(pl.String, strict=False).fill_null("").str.replace_all("\0", "", literal=True).alias(name)

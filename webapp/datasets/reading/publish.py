@@ -21,13 +21,14 @@ from webapp.datasets.reading.staging import Progress, defused, write
 from worker.nlp import TASKS, Task
 
 SLICE = 50_000  # staged rows in memory at a time
+Staged = tuple[dict[str, str], pl.LazyFrame]  # {"part", "path", "file"} and its rows
 
 
 def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, Any]:
     task, mapping = TASKS[job["task"]], dict(job["mapping"])
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
-    staged = [(item["part"], pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
+    staged = [(item, pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
     columns = [name for name in staged[0][1].collect_schema().names() if name != "_row"]
     check_mapping(mapping, columns, task)
     label, several, how = roles_of.label_of(task, mapping), None, job.get("several_labels") or ""
@@ -124,13 +125,13 @@ class Judge:
         self.problems, self.rejected = problems[:MOST_PROBLEMS], 0
         self.label, self.key = roles_of.label_of(task, mapping), roles_of.key_of(task, mapping).name
 
-    def all(self, staged: list[tuple[str, pl.LazyFrame]], paths: list[Path]) -> pl.DataFrame:
+    def all(self, staged: list[Staged], paths: list[Path]) -> pl.DataFrame:
         """key, label, brought, good: one small row for each staged one, in order."""
         with self.path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["row", "file", "reason", *map(defused, staged[0][1].collect_schema().names()[1:])])
             self._earlier(writer, paths)
-            frames = [self._slice(part, rows, writer) for part, rows in slices(staged, self.progress)]
+            frames = [self._slice(item, rows, writer) for item, rows in slices(staged, self.progress)]
         if not self.rejected:
             self.path.unlink()
         return splits_of.keyed(pl.concat(frames))
@@ -147,8 +148,8 @@ class Judge:
                         if len(self.problems) < self.rejected <= MOST_PROBLEMS:
                             self.problems.append(Problem(int(row[0]), "rejected", row[2], file=row[1]))
 
-    def _slice(self, part: str, rows: pl.DataFrame, writer: Any) -> pl.DataFrame:
-        roles = roles_of.mapped(self.task, self.mapping)
+    def _slice(self, item: dict[str, str], rows: pl.DataFrame, writer: Any) -> pl.DataFrame:
+        roles, part = roles_of.mapped(self.task, self.mapping), item["part"]
         mapped = rows.select("_row", *(pl.col(self.mapping[role.name]).alias(role.name) for role in roles))
         if self.label:
             mapped = mapped.with_columns(self.joined(pl.col(self.label.name)).alias(self.label.name))
@@ -158,7 +159,7 @@ class Judge:
             good.append(not wrong)
             alike.append(splits_of.alike(row[self.key]))
             if wrong:
-                self._reject(part, row, wrong, rows.row(at)[1:], writer)
+                self._reject(item.get("file") or part, row, wrong, rows.row(at)[1:], writer)
         brought = pl.lit(part) if part in PARTS else pl.col(self.mapping[SPLIT]) if SPLIT in self.mapping else pl.lit("")
         label = mapped[self.label.name] if self.label else pl.Series([""]).new_from_index(0, rows.height)
         return rows.select(
@@ -174,18 +175,18 @@ class Judge:
         bare = label.str.strip_chars()
         return bare.replace(self.joins) if self.joins else bare
 
-    def _reject(self, part: str, row: dict[str, Any], wrong: list[tuple[str, str]], cells: tuple[str, ...], writer: Any) -> None:
+    def _reject(self, file: str, row: dict[str, Any], wrong: list[tuple[str, str]], cells: tuple[str, ...], writer: Any) -> None:
         self.rejected += 1
-        writer.writerow([row["_row"], part, " ".join(sentence for _, sentence in wrong), *(defused(cell) for cell in cells)])
+        writer.writerow([row["_row"], file, " ".join(sentence for _, sentence in wrong), *(defused(cell) for cell in cells)])
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(findings_of.refusal(row, wrong, self.mapping, "", "error"))
+            self.problems.append(findings_of.refusal(row, wrong, self.mapping, file, "error"))
 
 
-def slices(staged: list[tuple[str, pl.LazyFrame]], progress: Progress) -> Iterator[tuple[str, pl.DataFrame]]:
-    for number, (part, lazy) in enumerate(staged):
+def slices(staged: list[Staged], progress: Progress) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+    for number, (item, lazy) in enumerate(staged):
         for frame in lazy.collect_batches(chunk_size=SLICE, maintain_order=True):
             progress("checking", number, len(staged))
-            yield part, frame
+            yield item, frame
 
 
 def good_places(judged: pl.DataFrame, part: pl.Series) -> pl.DataFrame:
@@ -194,7 +195,7 @@ def good_places(judged: pl.DataFrame, part: pl.Series) -> pl.DataFrame:
 
 
 def write_version(
-    staged: list[tuple[str, pl.LazyFrame]],
+    staged: list[Staged],
     placed: pl.Series,
     judge: Judge,
     roles: dict[str, str],

@@ -34,7 +34,8 @@ class Desk:
     originals: dict[str, str] = field(default_factory=dict)  # unique name: name in the file
     holds_records: bool = False  # its cells were read as what they are, lists and objects included
     labels: set[str] = field(default_factory=set)  # columns of which the file itself says that they hold labels
-    findings: list[Finding] = field(default_factory=list)  # about the file as a whole
+    findings: list[Finding] = field(default_factory=list)  # about the whole file
+    place: str = ""  # tells it from other desks of the same part
 
     def __post_init__(self) -> None:
         self._rejects = self.rejects_path.open("w", newline="", encoding="utf-8")
@@ -42,11 +43,11 @@ class Desk:
 
     @property
     def staged_path(self) -> Path:
-        return self.out / f"staged-{self.part}.parquet"
+        return self.out / f"staged-{self.part}{self.place}.parquet"
 
     @property
     def rejects_path(self) -> Path:
-        return self.out / f"rejected-{self.part}.csv"
+        return self.out / f"rejected-{self.part}{self.place}.csv"
 
     def name_columns(self, originals: list[str]) -> list[str]:
         names = unique_names(originals)
@@ -65,6 +66,11 @@ class Desk:
 
     def close(self) -> None:
         self._rejects.close()
+
+    def clear(self) -> None:
+        """Leave nothing behind of what turned out to be no table."""
+        self.rejects_path.unlink(missing_ok=True)
+        self.staged_path.unlink(missing_ok=True)
 
     def fail(self, code: str, message: str, row: int | None = None) -> ReadingError:
         return ReadingError(code, message, file=self.name, row=row)
@@ -86,7 +92,7 @@ def unique_names(originals: list[str]) -> list[str]:
     names = []
     for number, original in enumerate(originals, 1):
         base = bare_name(original) or f"column_{number}"
-        base = f"column{base}" if base in {"_row", "_part", "_split"} else base
+        base = f"column{base}" if base in {"_row", "_part", "_file", "_split"} else base
         name, again = base, 1
         while name in taken:
             again += 1

@@ -148,8 +148,13 @@ def as_text(cell: Any) -> str:
         return "true" if cell else "false"
     if isinstance(cell, list | dict):
         return as_json(cell) if cell else ""
-    return str(cell)
+    return written(cell)
 
 
 def as_json(cell: Any) -> str:
-    return json.dumps(cell, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace").decode()
+    return json.dumps(cell, ensure_ascii=False, separators=(",", ":"), default=written).encode("utf-8", "replace").decode()
+
+
+def written(value: Any) -> str:
+    """What only Parquet has inside a cell: bytes, dates and the like."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
