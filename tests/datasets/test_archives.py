@@ -39,12 +39,12 @@ def test_a_person_is_asked_about_a_file_that_was_not_read_and_may_choose_it(alic
     dataset.refresh_from_db()
     assert dataset.state == "needs_mapping" and "old.csv" in dataset.reason
     page = client.get(f"/datasets/{dataset.pk}/mapping/").content.decode()
-    assert "r.zip: train.csv" in page and '<option value="" selected' not in page.split('id="member"')[1].split("</select>")[0]
+    assert "r.zip: train.csv" in page and " selected" not in page.split('id="member"')[1].split("</select>")[0]
     assert client.post(f"/datasets/{dataset.pk}/readings/", {"member": "train.csv"}).status_code == 302
     labour()
     assert dataset.latest_version.rows == 60  # the part that was read as the first of several can be chosen alone
     page = client.get(f"/datasets/{dataset.pk}/mapping/").content.decode()
-    assert "<option selected>train.csv</option>" in page
+    assert "selected>train.csv</option>" in page
 
 
 def test_sheets_that_were_joined_can_be_read_one_by_one(alice, signed_in, tmp_path):

@@ -8,7 +8,7 @@ import sqlite3
 import polars as pl
 import pytest
 
-from tests.datasets.files import as_tar, cells, codes, csv_text, reading, reviews, zip_with
+from tests.datasets.files import as_tar, cells, csv_text, reading, reviews, zip_with
 from webapp.datasets.reading import MIB, ReadingError
 
 ROWS = reviews(40, ("negative", "positive"))
@@ -249,10 +249,8 @@ def test_bytes_that_are_no_text_are_named_and_never_a_text(tmp_path):
     columns = {"picture": [b"\x89PNG\xff"] * 39 + [None], "half": [b"ok", b"\xff"] * 20, "text": [t.encode() for t, _ in ROWS]}
     pl.DataFrame({**columns, "label": [label for _, label in ROWS], "tags": [[b"a"]] * 40}).write_parquet(path)
     report = reading(path, tmp_path / "out")
-    told = {f["column"]: f["count"] for f in report["findings"] if f["code"] == "bytes"}
-    assert told == {"picture": 39, "half": 20} and report["plain"]
+    assert {f["column"] for f in report["findings"] if f["code"] == "bytes"} == {"picture", "half"} and report["plain"]
     assert cells(report, "picture", "half", "text", "tags")[1] == ("", "", ROWS[1][0], "a")
-    assert "bytes" in codes(report)
 
 
 def test_times_and_arrays_of_parquet_are_written_out(tmp_path):

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from webapp.api.door import Body, Problem, field_error, page
 from webapp.datasets import rows
-from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload, task_called
+from webapp.datasets.models import PARTS, Dataset, DatasetVersion, Import, NotNow, TooLarge, Upload, task_called
 from webapp.people.access import WRITE, find
 from worker.nlp import TASKS
 
@@ -110,8 +110,6 @@ def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> 
             found[part] = Upload.take(actor, file.name or "", file, file.size)
     except TooLarge as error:
         raise Problem(413, "Content Too Large", str(error), field_error(part, str(error))) from None
-    except DiskFull as error:
-        raise Problem(507, "Insufficient Storage", str(error)) from None
     return found
 
 

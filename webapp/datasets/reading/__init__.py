@@ -112,8 +112,9 @@ class FileReport:
 
     part: str
     name: str  # of the upload
-    format: str  # csv | json | jsonl | parquet | workbook | html | tmx | lines (one text each) | documents (texts between blank lines)
-    # | texts (a file each, in folders called as their classes) | pairs (two files, line by line) | fasttext | conll
+    # csv | json | jsonl | parquet | workbook | html | tmx | lines (one text each) | documents (texts between blank lines) | fasttext
+    # | conll | texts (a file each, in folders called as their classes) | pairs (two files, line by line)
+    format: str
     title: str = ""  # what messages call it: the name, with the member or sheet where several were read
     packed: str = ""  # gzip | bzip2 | xz | zstd | zip | tar | tar.gz | ...
     member: str = ""  # the file inside the archive
@@ -121,6 +122,7 @@ class FileReport:
     encoding: str = ""
     encoding_confidence: float = 1.0
     encodings: list[str] = field(default_factory=list)  # other plausible ones
+    readings: list[dict[str, Any]] = field(default_factory=list)  # of a guess: [{"encoding", "language", "lines"}], the best first
     delimiter: str = ""
     header_row: int = 0  # line of the column names, from 1; 0 when there are none
     header_guessed: bool = True

@@ -7,13 +7,13 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
-from webapp.datasets.reading import MIB, SPLIT, Problem, ReadingError, text
+from webapp.datasets.reading import MIB, SPLIT, Problem, ReadingError, encodings, text
 from webapp.datasets.reading.container import Archive, Member
 from webapp.datasets.reading.members import Pair
 from webapp.datasets.reading.staging import Desk
 
 Row = tuple[int, list[str]]
-Rows = Callable[[Desk, str], tuple[list[str], Iterator[Row], text.Guess]]  # (desk, encoding or "") to (columns, rows, the encoding)
+Rows = Callable[[Desk, str], tuple[list[str], Iterator[Row], encodings.Guess]]  # (desk, encoding or "") to (columns, rows, the encoding)
 
 
 def texts(archive: Archive, found: list[tuple[str, str, Member]], room: Path, with_parts: bool) -> Rows:
@@ -41,13 +41,13 @@ def texts(archive: Archive, found: list[tuple[str, str, Member]], room: Path, wi
                 else:
                     desk.blank += 1
 
-    def read(desk: Desk, encoding: str) -> tuple[list[str], Iterator[Row], text.Guess]:
+    def read(desk: Desk, encoding: str) -> tuple[list[str], Iterator[Row], encodings.Guess]:
         ends = []
         with room.open("wb") as out:
             for _, _, member in found:
                 archive.pour(member, out)
                 ends.append(out.tell())
-        guess = text.Guess(encoding) if encoding else text.detect(room, desk.name)
+        guess = encodings.Guess(encoding) if encoding else text.detect(room, desk.name)
         return columns, rows(desk, ends, guess.encoding), guess
 
     return read
@@ -62,7 +62,7 @@ def without_bom(data: bytes, encoding: str) -> tuple[bytes, str]:
 def pairs(archive: Archive, pair: Pair, rooms: tuple[Path, Path]) -> Rows:
     """Rows of two files that have the same number of lines. Raises ReadingError with both numbers when they have not."""
 
-    def rows(desk: Desk, guesses: list[text.Guess]) -> Iterator[Row]:
+    def rows(desk: Desk, guesses: list[encodings.Guess]) -> Iterator[Row]:
         counts = [0, 0]
         sides = [lines(room, guess.encoding, desk) for room, guess in zip(rooms, guesses, strict=True)]
         for number, (one, other) in enumerate(zip_longest(*sides), 1):
@@ -80,12 +80,12 @@ def pairs(archive: Archive, pair: Pair, rooms: tuple[Path, Path]) -> Rows:
             )
             raise ReadingError("unequal_lines", message, file=archive.name, row=min(counts) + 1)
 
-    def read(desk: Desk, encoding: str) -> tuple[list[str], Iterator[Row], text.Guess]:
+    def read(desk: Desk, encoding: str) -> tuple[list[str], Iterator[Row], encodings.Guess]:
         guesses = []
         for member, room in zip(pair.sides, rooms, strict=True):
             with room.open("wb") as out:
                 archive.pour(member, out)
-            guesses.append(text.Guess(encoding) if encoding else text.detect(room, member.name))
+            guesses.append(encodings.Guess(encoding) if encoding else text.detect(room, member.name))
         return list(pair.columns), rows(desk, guesses), min(guesses, key=lambda guess: guess.confidence)
 
     return read

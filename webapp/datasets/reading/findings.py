@@ -14,9 +14,11 @@ import polars as pl
 from webapp.datasets.reading import MOST_PROBLEMS, SPLIT, Finding, Problem, doubts, near, roles
 from webapp.datasets.reading.staging import Progress
 from worker.nlp import Task
+from worker.nlp.languages import words as words_of
 from worker.spec import Role
 
 WORD_ROWS = 100_000  # rows whose words are counted
+UNSPACED = r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # words without blanks between them: only a dictionary can count them
 WORD = r"\p{Han}|\p{Hiragana}|\p{Katakana}|[\w&&[^\p{Han}\p{Hiragana}\p{Katakana}]]+"
 JUDGED = 1_000_000  # rows that the task looks at one by one before anything is accepted
 MOST_LISTED = 2_000  # labels in a report
@@ -228,7 +230,10 @@ def lengths_of(rows: pl.LazyFrame, role: Role) -> dict[str, dict[str, int]]:
     there, chars = rows.filter(full(role)), pl.col(role.name).str.len_chars()
     facts = there.select(e.alias(n) for n, e in (("p50", chars.median()), ("p95", chars.quantile(0.95)), ("max", chars.max())))
     found = facts.collect(engine="streaming").row(0, named=True)
-    words = there.head(WORD_ROWS).select(pl.col(role.name).str.count_matches(WORD).alias("w")).collect(engine="streaming")["w"]
+    texts, text = there.head(WORD_ROWS), pl.col(role.name)
+    spaced = texts.filter(~text.str.contains(UNSPACED)).select(text.str.count_matches(WORD).alias("w"))
+    others = texts.filter(text.str.contains(UNSPACED)).select(text.map_elements(lambda t: len(words_of(t)), pl.UInt32).alias("w"))
+    words = pl.concat([spaced, others]).collect(engine="streaming")["w"]
     return {
         "chars": {key: int(found[key] or 0) for key in ("p50", "p95", "max")},
         "words": {"p50": int(words.median() or 0), "p95": int(words.quantile(0.95) or 0), "max": int(words.max() or 0)},  # type: ignore[arg-type, call-overload]

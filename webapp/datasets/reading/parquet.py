@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from webapp.datasets.reading.staging import Desk
 
 FOOTER = 16 * MIB
 GROUP = 1024 * MIB  # bytes of one row group after unpacking
-NO_TEXT = "is no text"
 CODEC_RATIO = 2_000  # zstd and dictionaries shrink repetitive columns a lot, but not without end
 
 
@@ -118,6 +116,7 @@ def table(path: Path, desk: Desk) -> tuple[pl.LazyFrame, int]:
     rows = check_footer(path, desk)
     try:
         lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        lazy = lazy.with_columns(decoded(name, desk) for name, kind in lazy.collect_schema().items() if kind == pl.Binary)
         return hub.with_names(lazy, hub.of_metadata(pl.read_parquet_metadata(path).get("huggingface")), desk), rows
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is a damaged Parquet file. Write it again.") from None
@@ -145,38 +144,24 @@ def records(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[tuple[int, di
 def frames(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]:
     """A flat table as text; `_row` counts records from 1."""
     done = 0
-    for frame in batches(
-        lazy.with_columns(as_text(name, kind) for name, kind in lazy.collect_schema().items() if kind != pl.Binary), rows, desk
-    ):
+    for frame in batches(lazy.select(as_text(name, kind) for name, kind in lazy.collect_schema().items()), rows, desk):
         yield frame.with_row_index("_row", done + 1).with_columns(pl.col("_row").cast(pl.Int64))
         done += frame.height
 
 
 def batches(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]:
-    """As `lazy` is, its columns of bytes as text. Bytes that are none are empty cells, and told of."""
-    binary = [name for name, kind in lazy.collect_schema().items() if kind == pl.Binary]
-    lazy = lazy.with_columns(*(as_text(name, pl.Binary()) for name in binary), *(no_text(name) for name in binary))
-    strange: Counter[str] = Counter()
     done = 0
     try:
         for frame in lazy.collect_batches(chunk_size=20_000, maintain_order=True):
             desk.progress("reading", done, rows)
-            strange.update({name: int(frame[f"{name} {NO_TEXT}"].sum()) for name in binary})
-            yield frame.drop(f"{name} {NO_TEXT}" for name in binary)
+            yield frame
             done += frame.height
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is damaged after row {done:,}. Write it again.", done) from None
-    for name in (name for name in binary if strange[name]):
-        text = f"The column {name} holds bytes that are no text, such as pictures: its {strange[name]:,} cells were read as empty."
-        desk.findings.append(Finding("bytes", text, "info", strange[name], name))
 
 
-def no_text(name: str) -> pl.Expr:
-    return (pl.col(name).is_not_null() & decoded(name).is_null()).alias(f"{name} {NO_TEXT}")
-
-
-def decoded(name: str) -> pl.Expr:
-    """Bytes as the text that Impala and old Spark wrote without saying so; null for all others."""
+def decoded(name: str, desk: Desk) -> pl.Expr:
+    """Bytes as the text that Impala and old Spark wrote without saying so; null for all others, which is told once."""
 
     def text_of(value: bytes) -> str | None:
         try:
@@ -188,6 +173,9 @@ def decoded(name: str) -> pl.Expr:
         try:
             return values.cast(pl.String)
         except pl.exceptions.PolarsError:
+            text = f"The column {name} holds bytes that are no text, such as pictures. These cells were read as empty."
+            if all(finding.message != text for finding in desk.findings):
+                desk.findings.append(Finding("bytes", text, "info", column=name))
             return pl.Series(values.name, [None if value is None else text_of(value) for value in values], pl.String)
 
     return pl.col(name).map_batches(all_of, return_dtype=pl.String)
@@ -195,8 +183,6 @@ def decoded(name: str) -> pl.Expr:
 
 def as_text(name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    if kind == pl.Binary:
-        column = decoded(name)
-    elif kind == pl.Duration:
+    if kind == pl.Duration:
         column = column.dt.to_string()
     return column.cast(pl.String, strict=False).fill_null("").str.replace_all("\0", "", literal=True).alias(name)

@@ -25,6 +25,7 @@ from webapp.datasets.reading import (
     delimited,
     documents,
     doubts,
+    encodings,
     findings,
     json_records,
     markup,
@@ -43,6 +44,7 @@ from webapp.datasets.reading.several import gathered as gather
 from webapp.datasets.reading.sources import Source
 from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
 from worker.nlp import TASKS, Task
+from worker.nlp.languages import NAMES
 from worker.spec import Role
 
 PREVIEW = 20  # rows
@@ -170,8 +172,7 @@ def read_workbook(path: Path, sheet: workbook.Sheet, desk: Desk, options: dict[s
 
 def read_members(rows: corpora.Rows, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
     originals, cells, guess = rows(desk, known(options["encoding"], desk) if options.get("encoding") else "")
-    file = replace(file, encoding=text.title(guess.encoding), encoding_confidence=guess.confidence, encodings=guess.others)
-    return stage(originals, cells, desk, file)
+    return stage(originals, cells, desk, encoded(file, guess))
 
 
 def read_html(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
@@ -191,9 +192,26 @@ def stage(originals: list[str], rows: Iterator[tuple[int, list[str]]], desk: Des
     return replace(file, lines=read + desk.rejected + desk.blank, rows_read=read)
 
 
+def encoded(file: FileReport, guess: encodings.Guess) -> FileReport:
+    return replace(
+        file,
+        encoding=encodings.title(guess.encoding),
+        encoding_confidence=guess.confidence,
+        encodings=list(dict.fromkeys(encodings.title(name) for name in guess.others)),
+        readings=[
+            {
+                "encoding": encodings.title(r.encoding),
+                "language": NAMES.get(r.language, ""),
+                "lines": [line[:200] for line in r.text.splitlines()[:3]],
+            }
+            for r in guess.readings
+        ],
+    )
+
+
 def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
-    guess = text.Guess(known(options["encoding"], desk)) if options.get("encoding") else text.detect(path, desk.name)
-    file = replace(file, encoding=text.title(guess.encoding), encoding_confidence=guess.confidence, encodings=guess.others)
+    guess = encodings.Guess(known(options["encoding"], desk)) if options.get("encoding") else text.detect(path, desk.name)
+    file = encoded(file, guess)
     first = text.taste(path, guess.encoding, delimited.HEAD)
     blocks = text.blocks(path, desk.name, guess.encoding, desk.note, desk.progress)
     if not first.strip():
@@ -211,16 +229,10 @@ def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport)
 
 
 def known(encoding: str, desk: Desk) -> str:
-    import codecs
-
-    try:
-        name = codecs.lookup(encoding.strip().lower().replace("windows-", "cp")).name
-        b"a".decode(name)
-    except (LookupError, UnicodeDecodeError):
-        name = {"utf-16": "utf-16-le"}.get(encoding.lower(), "")
+    name = encodings.named(encoding)
     if not name:
         raise desk.fail("no_encoding", f"There is no encoding called {encoding[:40]}. Usual ones are UTF-8, GB18030 and Windows-1252.")
-    return {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le", "ascii": "utf-8"}.get(name, name)
+    return name
 
 
 def is_json(head: str, desk: Desk) -> bool:
@@ -315,7 +327,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
-    noticed = [f for desk in desks for f in desk.findings] + gathered + about_files(files) + about_columns(found, files) + about_rows(desks)
+    noticed = about_files(files) + [f for desk in desks for f in desk.findings] + gathered + about_columns(found, files) + about_rows(desks)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     lacking = task.lacking(mapping)
     fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
@@ -328,7 +340,8 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
     else:
         label = roles.label_of(task, mapping)
         several = Several.find(rows, mapping[label.name]) if label else None
-        looked = findings.look(several.applied(rows, how) if several else rows, mapping, task, progress, by_row=True)
+        each = several.applied(rows, how) if several else rows
+        looked = findings.look(each, mapping, task, progress, by_row=True)
         problems += looked.problems
         if several and several.rows:
             looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
@@ -417,7 +430,9 @@ def about_files(files: list[FileReport]) -> list[Finding]:
     found = []
     for f in files:
         if f.encoding_confidence < 0.9:
-            text = f"The encoding of {f.title} is a guess: {f.encoding}. Check the special characters in the first rows."
+            others = [reading["encoding"] for reading in f.readings if reading["encoding"] != f.encoding]
+            what = f"It may be {f.encoding} or {' or '.join(others)}" if others else f"{f.encoding} is a guess"
+            text = f"The encoding of {f.title} is not certain. {what}: choose the reading whose letters are right."
             found.append(Finding("encoding_guessed", text, asks="encoding"))
         if f.format in PLAIN:
             how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"

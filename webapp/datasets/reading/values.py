@@ -156,5 +156,10 @@ def as_json(cell: Any) -> str:
 
 
 def written(value: Any) -> str:
-    """What only Parquet has inside a cell: bytes, dates and the like."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    """What only Parquet has inside a cell: dates and the like, and bytes, which are empty unless they are text."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return ""
