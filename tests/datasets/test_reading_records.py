@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 
 import polars as pl
 import pytest
@@ -356,6 +357,45 @@ def test_a_footer_that_says_nonsense_changes_nothing(read, broken):
         data, metadata={"huggingface": broken}
     )
     assert {label["name"] for label in read(data.getvalue())["labels"]} == {"0", "1"}
+
+
+def arrow(records, write="write_ipc_stream", features=None):
+    """As the hub's library leaves it, with what it says of its columns in the schema."""
+    data = io.BytesIO()
+    getattr(pl.DataFrame(records), write)(data)
+    said = json.dumps({"info": {"features": features}}).encode() if features else b""
+    return data.getvalue() + b"\0" * 8 + said
+
+
+@pytest.mark.parametrize("write", ["write_ipc_stream", "write_ipc"])
+def test_arrow_is_read_with_its_class_names(read, write):
+    rows = [{"text": text, "label": NAMES.index(label)} for text, label in ROWS]
+    report = read(arrow(rows)[:-8] if write == "write_ipc" else arrow(rows, features={"text": TEXT, "label": CLASS}), name="data.arrow")
+    assert report["files"][0]["format"] == "arrow"
+    names = NAMES if write == "write_ipc_stream" else ["0", "1"]
+    assert cells(report, "text", "label") == [(text, names[NAMES.index(label)]) for text, label in ROWS]
+    nested = [{"text": text, "label": [label, "New"][: 1 + i % 2]} for i, (text, label) in enumerate(ROWS)]
+    assert read(arrow(nested, write)[:-8] if write == "write_ipc" else arrow(nested))["several"]["rows"] == 20
+
+
+def test_a_folder_of_save_to_disk_gives_its_parts(read):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as folder:
+        folder.writestr("ds/dataset_dict.json", '{"splits": ["train", "test"]}')
+        for part, rows in (("train", ROWS[:30]), ("test", ROWS[30:])):
+            folder.writestr(f"ds/{part}/data-00000-of-00001.arrow", arrow([{"text": t, "label": n} for t, n in rows]))
+            folder.writestr(f"ds/{part}/dataset_info.json", json.dumps({"features": {"text": TEXT}}))
+            folder.writestr(f"ds/{part}/state.json", json.dumps({"_split": part, "_data_files": [{"filename": "data"}]}))
+    report = read(data.getvalue(), name="ds.zip")
+    assert [(file["part"], file["rows_read"]) for file in report["files"]] == [("train", 30), ("test", 10)] and report["plain"]
+    assert cells(report, "text", "label") == ROWS[:30]
+
+
+def test_damaged_arrow_is_refused_by_name(read):
+    data = arrow([{"text": text, "label": label} for text, label in ROWS])
+    for broken in (data[:100], data[:20] + bytes(40) + data[60:], b"ARROW1\0\0" + data[:200]):
+        with pytest.raises(ReadingError, match="damaged Arrow file"):
+            read(broken)
 
 
 def server(rows, total):

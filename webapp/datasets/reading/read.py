@@ -21,6 +21,7 @@ from webapp.datasets.reading import (
     Problem,
     ReadingError,
     Report,
+    arrow,
     corpora,
     delimited,
     documents,
@@ -115,7 +116,7 @@ def read_source(source: Source, name: str, desk: Desk, options: dict[str, Any]) 
         elif source.rows:
             file = read_members(source.rows, desk, options, replace(file, format=source.kind))
         else:
-            reader = {"parquet": read_parquet, "text": read_text, "html": read_html, "tmx": read_tmx}[source.kind]
+            reader = {"parquet": read_parquet, "arrow": read_arrow, "text": read_text, "html": read_html, "tmx": read_tmx}[source.kind]
             file = reader(source.path, desk, options, file)
         file = open_cells(desk, file)
     finally:
@@ -144,14 +145,22 @@ def open_cells(desk: Desk, file: FileReport) -> FileReport:
 
 
 def read_parquet(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
-    table, rows = parquet.table(path, desk)
+    return read_typed(*parquet.table(path, desk), desk, replace(file, format="parquet", header_guessed=False))
+
+
+def read_arrow(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
+    return read_typed(*arrow.table(path, desk), desk, replace(file, format="arrow", header_guessed=False))
+
+
+def read_typed(table: pl.LazyFrame, rows: int, desk: Desk, file: FileReport) -> FileReport:
+    """A table whose columns have types; lists and objects in its cells are read as those of JSON are."""
     if parquet.is_nested(table):
-        return read_values(parquet.records(table, rows, desk), desk, replace(file, format="parquet"))
+        return read_values(parquet.records(table, rows, desk), desk, file)
     originals = table.collect_schema().names()
     names = desk.name_columns(originals)
     renamed = (frame.rename(dict(zip(originals, names, strict=True))) for frame in parquet.frames(table, rows, desk))
     read = staging.write(renamed, names, desk.staged_path)
-    return replace(file, format="parquet", header_guessed=False, lines=read, rows_read=read, rows_rejected=desk.rejected)
+    return replace(file, lines=read, rows_read=read, rows_rejected=desk.rejected)
 
 
 def read_workbook(path: Path, sheet: workbook.Sheet, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
