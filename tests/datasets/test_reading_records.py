@@ -27,6 +27,11 @@ def as_json(records):
     return json.dumps(records).encode()
 
 
+@pytest.fixture
+def case(shared_cases, tmp_path):
+    return lambda name, **options: reading(shared_cases / name, tmp_path / "out", **options)
+
+
 def lines(records):
     return "".join(json.dumps(record) + "\n" for record in records)
 
@@ -574,3 +579,61 @@ def test_more_than_two_languages_are_asked_about(read):
 def test_words_that_say_source_and_target_outweigh_the_order(read):
     rows = [{"target_de": f"Haus {i} am Fluss", "source_en": f"House {i} by the river"} for i in range(20)]
     assert read(lines(rows), "translation")["mapping"] == {"source": "source_en", "target": "target_de"}
+
+
+# --- The inputs that people had trouble with elsewhere ------------------------------------------------------------------------
+FIRST_TWO = [
+    ("I would buy this tent again tomorrow. Order 101.", "positive"),
+    ("Nothing but trouble with the lamp. Day 102.", "negative"),
+]
+CASES = {
+    "10_label_studio_json/project-4.json": ("data.text", "sentiment", str.title),
+    "13_pandas_columns_json/frame.json": ("text", "label", str),
+    "15_python_dict_lines/data.jsonl": ("text", "label", str),
+    "16_jsonl_trailing_commas/data.jsonl": ("text", "label", str),
+    "17_concatenated_json/data.json": ("text", "label", str),
+    "18_nan_in_jsonl/data.jsonl": ("text", "label", str),
+    "19_fasttext/train.txt": ("text", "label", str),
+    "38_save_to_disk_zip/ds.zip": ("text", "label", str),
+    "38_save_to_disk_zip/data-00000-of-00001.arrow": ("text", "label", str),
+    "40_parquet_classlabel/train-00000-of-00001.parquet": ("text", "label", str),
+    "52_argilla_records/records.json": ("fields.text", "responses.sentiment", str),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_went_wrong_elsewhere_gives_the_right_cells(case, name):
+    text, label, written = CASES[name]
+    report = case(name, task="classification")
+    assert report["plain"] and report["rows_read"] == 60 and report["mapping"] == {"text": text, "label": label}
+    assert cells(report, text, label)[:2] == [(said, written(kind)) for said, kind in FIRST_TWO]
+    assert {entry["name"]: entry["rows"] for entry in report["labels"]} == {written("negative"): 30, written("positive"): 30}
+
+
+SEVERAL = {
+    "12_doccano_multi/admin.jsonl": {"negative": 30, "positive": 30, "delivery": 10},
+    "41_parquet_types/list_labels.parquet": {"negative": 30, "positive": 30, "delivery": 10},
+    "53_label_studio_csv_multi/project-5.csv": {"Negative": 30, "Positive": 30, "Delivery": 12},
+    "60_multi_label_cells/toxic.csv": {"toxic": 36, "insult": 36, "threat": 24, "clean": 12},
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_labels_of_other_tools_are_asked_about(case, name):
+    report = case(name, task="classification")
+    assert not report["plain"] and "several_labels" in codes(report)
+    assert {entry["name"]: entry["rows"] for entry in report["labels"]} == SEVERAL[name]
+
+
+@pytest.mark.parametrize("name", ["42_simpletransformers_qa/train.json", "45_qa_extra_key/extra.jsonl"])
+def test_questions_of_other_tools_keep_their_answers_and_their_places(case, name):
+    rows = cells(case(name, task="question_answering"), "context", "question", "answer", "start")
+    assert len(rows) == 72 and sum(answer == "" for _, _, answer, _ in rows) == 24
+    assert all(passage[int(start) :].startswith(answer) for passage, _, answer, start in rows if answer)
+    assert rows[1][1:] == ("Who built the mill?", "two brothers", "41")
+
+
+@pytest.mark.parametrize(("name", "source"), [("wmt", "en"), ("wmt_de_en", "de"), ("de_fr", "de")])
+def test_translations_of_other_tools_keep_their_direction(case, name, source):
+    report = case(f"23_translation_dict/{name}.jsonl", task="translation")
+    assert report["mapping"]["source"] == f"translation.{source}" and report["plain"]
