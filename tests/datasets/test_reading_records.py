@@ -162,6 +162,20 @@ def test_json_min_of_label_studio_is_read(read, write):
     assert report["several"]["rows"] == 1 and "Label Studio" in layout(report)
 
 
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_rows_of_several_annotators_are_asked_about(read, form):
+    rows = [
+        {"text": text, "id": i + 1, "mood": label, "annotator": 1, "annotation_id": 900 + i, "created_at": "2031-02-03"}
+        for i, (text, label) in enumerate(ROWS)
+    ]
+    write = as_json if form == "json" else as_table
+    assert read(write(rows), name=f"project.{form}")["plain"]
+    more = [*rows, {**rows[3], "mood": "Negative", "annotator": 2, "annotation_id": 990}]
+    report = read(write(more), name=f"project.{form}")
+    again = next(finding for finding in report["findings"] if finding["code"] == "several_annotators")
+    assert again["count"] == 1 and not report["plain"] and report["rows_read"] == 41
+
+
 # --- Argilla ------------------------------------------------------------------------------------------------------------------
 def argilla(i, text, label, **more):
     suggested = {"mood": {"value": "Negative", "agent": None, "score": 0.7}}

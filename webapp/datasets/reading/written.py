@@ -17,11 +17,9 @@ FEWEST = 3  # cells with one; fewer are an oddity
 
 
 def columns_of(table: pl.LazyFrame, depth: int) -> list[str] | None:
-    """The columns to be read as records; None where the table is as it should be. `table` has columns of text."""
+    """The columns to be read as records, none where only the shape of the rows is known; None where the table is as it should be."""
     head = table.head(FIRST).collect()
     names = [name for name in head.columns if name != "_row" and head[name].str.contains(r"^\s*[\[{]").any()]
-    if not names:
-        return None
     inside = {name: [opened(cell, depth) for cell in head[name]] for name in names}
     written = [name for name in names if holds_records(inside[name], head[name])]
     columns = {name: head[name].to_list() for name in head.columns if name != "_row"}
