@@ -112,7 +112,7 @@ class FileReport:
 
     part: str
     name: str  # of the upload
-    # csv | json | jsonl | parquet | workbook | html | tmx | lines (one text each) | documents (texts between blank lines) | fasttext
+    # csv | json | jsonl | parquet | arrow | workbook | html | tmx | lines (one text each) | documents (texts between blank lines) | fasttext
     # | conll | texts (a file each, in folders called as their classes) | pairs (two files, line by line)
     format: str
     title: str = ""  # what messages call it: the name, with the member or sheet where several were read

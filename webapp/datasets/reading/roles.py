@@ -131,7 +131,7 @@ def in_languages(roles: list[Role], columns: list[Column]) -> tuple[list[Column]
     """(columns that are called by their languages, in the order of the file, which is the direction of a translation; whether
     there are no more than two). None where other words of the names, such as source and target, say what is what."""
     languages = [role for role in roles if role.language]
-    spoken = [c for c in columns if is_language(c.name)]
+    spoken = [c for c in columns if is_language(c.name) and c.type == "text" and c.distinct > 2]
     told = [c for c in spoken if any(hint not in LANGUAGES and hint in own_words(c, spoken) for role in languages for hint in role.hints)]
     return ([], True) if len(languages) < 2 or len(spoken) < 2 or told else (spoken[: len(languages)], len(spoken) == len(languages))
 
