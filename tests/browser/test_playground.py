@@ -360,3 +360,42 @@ def test_a_question_of_the_past_fills_fields_and_parameters(tab, desk, made, ali
     assert json.dumps(desk.asked[-1][1], sort_keys=True) == json.dumps(
         {"inputs": question, "parameters": {"n_best": 7}, "untuned": False}, sort_keys=True
     )
+
+
+@pytest.mark.parametrize(("unknown", "said"), [(0.82, "82 % of it means nothing to the model"), (0.01, "")])
+def test_what_the_model_cannot_read_is_said_beside_its_answer(tab, made, desk, unknown, said):
+    desk.answers["toy_text"] = {"text": "An answer.", "cut": 0, "unknown": unknown}
+    take_the_example(tab, on_desk(made, "toy_text"))
+    assert tab.locator("[data-unknown]").is_visible() == bool(said) and said in tab.locator("[data-unknown]").text_content()
+
+
+RUNS_LEFT = """() => [...document.querySelectorAll("try-it *")]
+  .filter(each => [...each.childNodes].some(node => node.nodeType === 3 && /[\u0590-\u08ff]/.test(node.data)) || /[\u0590-\u08ff]/.test(each.value ?? ""))
+  .filter(each => each.checkVisibility() && !each.closest("option"))
+  .map(each => [each.localName, getComputedStyle(each).direction])"""
+
+
+@pytest.mark.parametrize("slug", TASKS)
+def test_arabic_questions_and_answers_run_from_right_to_left(slug, tab, made, desk):
+    text, other = "هذا كتاب جيد جدا", "كتاب ممتاز"
+    found = {"answer": text, "start": 0, "end": len(text), "score": 0.8}
+    desk.answers[slug] = {
+        "toy_translation": {"text": text, "n_best": [{"text": text, "score": 0.8}, {"text": other, "score": 0.1}]},
+        "toy_summary": {"text": text, "sentences": [], "ratio": 0.5},
+        "toy_span": {**found, "no_answer": False, "no_answer_score": 0, "n_best": [found, {**found, "answer": other, "end": len(other)}]},
+        "toy_stream": {
+            "text": text,
+            "tokens": [{"text": text, "p": 0.5, "top": [[text, 0.5], [other, 0.4]]}],
+            "finish": "end",
+            "first_ms": 1,
+        },
+        "toy_text": {"text": text},
+    }[slug]
+    tab.goto(on_desk(made, slug))
+    for field in tab.locator("try-it form [data-most]").all():
+        field.fill(f"{text} {other}")
+    tab.locator("[data-ask]").click()
+    tab.locator("[data-answer]:visible").first.wait_for()
+    settled(tab)
+    directions = tab.evaluate(RUNS_LEFT)
+    assert len(directions) >= 2 and not [each for each in directions if each[1] != "rtl"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
@@ -33,6 +33,7 @@ class Reading(Body):
     sheet: str | None = Field(None, max_length=200)
     member: str | None = Field(None, max_length=500)
     labels: dict[str, str] | None = None
+    several_labels: Literal["explode", "first", "whole", "wait"] | None = None  # what becomes of rows with several labels
     accept_rejected: bool | None = None
     message: str | None = Field(None, max_length=1_000)
 
@@ -230,6 +231,7 @@ def described(dataset: Dataset, versions: list[DatasetVersion], reading: Import 
         "columns": [column["name"] for column in report.get("columns", [])],
         "labels": report.get("labels", []),
         "joins": report.get("joins", {}),
+        "several_labels": report.get("several", {}),
         "fits_better": report.get("fits_better", ""),
         "mapping": (reading and reading.options.get("mapping")) or report.get("mapping", {}),
         "version": str(versions[0].pk) if versions else None,

@@ -16,6 +16,11 @@ from worker.nlp import TASKS, Task
 
 DELIMITERS = ((",", _("comma")), (";", _("semicolon")), ("\t", _("tab")), ("|", _("bar")))
 ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "gb18030", "big5", "shift_jis", "euc-kr", "cp1251")
+SEVERAL_LABELS = {  # what can become of rows with several labels
+    "explode": _("A row for each label"),
+    "first": _("The first label only"),
+    "whole": _("Each cell as one name"),
+}
 LABELS_SHOWN = 200  # that can be joined on the page
 OF_THE_MAPPING = ("missing_", "bad_", "label_variants", "no_role", "conflicting_labels")  # findings that another mapping ends
 
@@ -131,6 +136,15 @@ class Mapping:
         return self.labels_found[:LABELS_SHOWN]
 
     @property
+    def several(self) -> dict[str, Any]:
+        """Rows with several labels in the column that is chosen for them, and what each answer gives; empty where there are none."""
+        found = self.reading.report.get("several") or {}
+        if not found or found["column"] != self.roles.get(self.label_role):
+            return {}
+        choices = [{"value": how, "title": SEVERAL_LABELS[how], **gives} for how, gives in found["gives"].items()]
+        return {**found, "choices": choices}
+
+    @property
     def joined_labels(self) -> list[dict[str, Any]]:
         return [{**label, "to": self.labels.get(label["name"], label["name"])} for label in self.shown_labels]
 
@@ -144,7 +158,11 @@ class Mapping:
 
     @property
     def usable(self) -> int | None:
-        return None if self.left_out is None or "" in self.labels.values() else int(self.reading.report.get("rows", 0)) - self.left_out
+        return (
+            None
+            if self.left_out is None or "" in self.labels.values() or self.several
+            else int(self.reading.report.get("rows", 0)) - self.left_out
+        )
 
     @property
     def is_counted(self) -> bool:

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from webapp.datasets.forms import Mapping, chosen_uploads
+from webapp.datasets.forms import SEVERAL_LABELS, Mapping, chosen_uploads
 from webapp.datasets.models import Dataset, NotNow, Upload
 from webapp.datasets.pages import SAMPLES, about, attachment, limits
 from webapp.datasets.table import render_rows
@@ -110,7 +110,9 @@ def versions(request: HttpRequest, pk: Any) -> HttpResponse:
         raise Http404
     try:
         wanted = Mapping.of(reading).with_answers(request.POST)
-        answers = {"message": wanted.message, "accept_rejected": wanted.accept_rejected}
+        answers: dict[str, Any] = {"message": wanted.message, "accept_rejected": wanted.accept_rejected}
+        if request.POST.get("several_labels") in SEVERAL_LABELS:
+            answers["several_labels"] = request.POST["several_labels"]
         if wanted.is_counted:
             reading.confirm(request.actor, wanted.roles, labels=wanted.labels, **answers)  # type: ignore[attr-defined]
         else:

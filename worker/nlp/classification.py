@@ -16,7 +16,10 @@ FEWEST_ROWS = 10
 LONGEST_TEXT = 1_000_000  # characters
 LONGEST_LABEL = 200
 SHOWN_SCORES = 20
-MISSING = {"na", "n/a", "nan", "null", "?", "-", "--", "#n/a"}  # what people write where they have no label
+MISSING = {  # what people and programs write where they have no label
+    *("na", "n/a", "nan", "null", "?", "-", "--", "<na>", "(null)", "\\n", "undefined", "<null>", "nat", "missing value"),
+    *("#n/a", "#ref!", "#name?", "#value!", "#div/0!", "#null!", "#num!"),
+}
 
 
 class Classification(Task):

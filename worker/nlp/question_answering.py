@@ -64,6 +64,7 @@ class QuestionAnswering(Task):
             "answers",
             _("All right answers"),
             required=False,
+            takes_records=True,
             hints=("answers", "gold_answers", "all_answers"),
             help=_("A JSON list of texts; the model's answer is compared with each."),
         ),

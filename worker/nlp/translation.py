@@ -24,7 +24,7 @@ CODES = {
     "zh": "zho_Hans",
 }  # fmt: skip
 LETTERS = {code: letters for letters, code in CODES.items()} | {"zho_Hant": "zh"}
-UNSPACED_LANGUAGES = {"zh", "ja", "th"}  # sentences follow each other without a blank
+UNSPACED_LANGUAGES = {"zh", "ja"}  # sentences follow each other without a blank
 NO_FACTS: dict[str, Any] = {"source_lang": "", "target_lang": "", "both_ways": False, "told": False}
 SOURCE_HINTS = ("source", "src", "en", "english", "from", "original", "sentence_en", "text_en", "原文", "英文")
 TARGET_HINTS = ("target", "tgt", "translation", "zh", "chinese", "de", "fr", "es", "to", "german", "french", "译文", "中文", "翻译")

@@ -16,6 +16,7 @@ from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Limi
 from webapp.datasets.reading import findings as findings_of
 from webapp.datasets.reading import roles as roles_of
 from webapp.datasets.reading import split as splits_of
+from webapp.datasets.reading.several import Several
 from webapp.datasets.reading.staging import Progress, write
 from webapp.spreadsheet import Sheet
 from worker.nlp import TASKS, Task
@@ -30,12 +31,16 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     staged = [(item["part"], pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
     columns = [name for name in staged[0][1].collect_schema().names() if name != "_row"]
     check_mapping(mapping, columns, task)
+    label, several, how = roles_of.label_of(task, mapping), None, job.get("several_labels") or ""
+    if label and (several := Several.find(pl.concat([rows for _, rows in staged]), mapping[label.name])):
+        several.refuse(how)
+        staged = [(part, several.applied(rows, how)) for part, rows in staged]
     known = [
         p if isinstance(p, Problem) else Problem(**p)
         for p in job.get("problems") or []
         if (p["level"] if isinstance(p, dict) else p.level) == "error"
     ]
-    judge = Judge(task, mapping, job.get("labels") or {}, out / "rejected.csv", known, progress)
+    judge = Judge(task, mapping, job.get("labels") or {}, job.get("kept") or [], out / "rejected.csv", known, progress)
     judged = judge.all(staged, [Path(item["path"]) for item in job["staged"]])
     good = judged.filter("good")
     if judge.rejected and not job.get("accept_rejected"):
@@ -58,6 +63,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     write_version(staged, placed, judge, roles, names, path, progress)
     progress("looking", 0, 1)
     looked = findings_of.look(pl.scan_parquet(path, glob=False), {role: role for role in roles.values()}, task, progress)
+    noticed = several.without_conflicts(looked.findings, how) if several and several.rows else looked.findings
     return Published(
         path=str(path),
         sha256=sha256(path),
@@ -68,7 +74,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         labels=[{"name": name, "rows": labels[name]} for name in sorted(labels, key=class_order)],
         statistics=looked.statistics,
         problems=judge.problems,
-        findings=list({f.code: f for f in (*looked.quality, *findings)}.values()),
+        findings=list({f.code: f for f in (*(f for f in noticed if not f.asks), *findings)}.values()),
     ).to_json()
 
 
@@ -104,10 +110,18 @@ class Judge:
     """Looks at every staged row once: its label after joining, and whether the task can use it."""
 
     def __init__(
-        self, task: Task, mapping: dict[str, str], joins: dict[str, str], path: Path, problems: list[Problem], progress: Progress
+        self,
+        task: Task,
+        mapping: dict[str, str],
+        joins: dict[str, str],
+        kept: list[str],
+        path: Path,
+        problems: list[Problem],
+        progress: Progress,
     ) -> None:
         self.task, self.mapping, self.path, self.progress = task, mapping, path, progress
         self.joins = {key.strip(): value.strip() for key, value in joins.items()}
+        self.kept = {*kept, *(label for label, to in self.joins.items() if label == to)}
         self.problems, self.rejected = problems[:MOST_PROBLEMS], 0
         self.label, self.key = roles_of.label_of(task, mapping), roles_of.key_of(task, mapping).name
 
@@ -141,7 +155,7 @@ class Judge:
             mapped = mapped.with_columns(self.joined(pl.col(self.label.name)).alias(self.label.name))
         good, alike = [], []
         for at, row in enumerate(mapped.iter_rows(named=True)):
-            wrong = self.task.problems(row)
+            wrong = findings_of.wrong_with(self.task, row, self.label, self.kept)
             good.append(not wrong)
             alike.append(splits_of.alike(row[self.key]))
             if wrong:

@@ -74,8 +74,10 @@ def suggested(columns: list[Column], task: Task, rows: int, has_parts: bool) -> 
     for label in (role for role in task.roles if role.is_label):
         free = [c for c in full if c.name not in taken and c.name.strip().lower() not in hints]
         take_best(taken, label, [c for c in free if label.required or hinted(c, label) > 2], rows)
-    for role, column, reason in by_name(texts, [c for c in full if c.name not in taken]):
-        taken[column.name] = (role.name, reason, True)
+    free = [c for c in full if c.name not in taken]
+    pair, sure = in_languages(texts, free)
+    for role, column, reason in by_name(texts, free):
+        taken[column.name] = (role.name, reason, sure or column not in pair)
     return taken | by_content(task, columns, taken, rows)
 
 
@@ -99,15 +101,29 @@ def by_name(roles: list[Role], columns: list[Column]) -> Iterator[tuple[Role, Co
         if (sure := hinted(column, role)) and (sure > 2 if not role.required else len(lone) > 1)
     ]
     given: set[str] = set()
+    pair, _ = in_languages(roles, columns)
+    for role, column in zip((role for role in roles if role.language), pair, strict=False):
+        given |= {role.name, f"column {column.name}"}
+        yield role, column, f'called "{column.name}", in the order of the file'
     for _, _, role, column in sorted(rated, key=lambda each: each[:2], reverse=True):
         if not given & {role.name, f"column {column.name}"}:
             given |= {role.name, f"column {column.name}"}
             yield role, column, f'called "{column.name}"'
-    languages = [role for role in roles if role.language and role.name not in given]
+
+
+def in_languages(roles: list[Role], columns: list[Column]) -> tuple[list[Column], bool]:
+    """(columns that are called by their languages, in the order of the file, which is the direction of a translation; whether
+    there are no more than two). None where other words of the names, such as source and target, say what is what."""
+    languages = [role for role in roles if role.language]
     spoken = [c for c in columns if is_language(c.name)]
-    if len(spoken) > 1:
-        for role, column in zip(languages, (c for c in spoken if f"column {c.name}" not in given), strict=False):
-            yield role, column, f'called "{column.name}"'
+    told = [c for c in spoken if any(hint not in LANGUAGES and hint in own_words(c, spoken) for role in languages for hint in role.hints)]
+    return ([], True) if len(languages) < 2 or len(spoken) < 2 or told else (spoken[: len(languages)], len(spoken) == len(languages))
+
+
+def own_words(column: Column, others: list[Column]) -> set[str]:
+    """Words of a name that are not in the names of all the others."""
+    words = [set(re.split(r"[\s_.\-]+", c.name.strip().lower())) for c in {o.name: o for o in [column, *others]}.values()]
+    return words[0] - set.intersection(*words) if len(words) > 1 else words[0]
 
 
 def by_content(task: Task, columns: list[Column], taken: Taken, rows: int) -> Taken:
@@ -135,6 +151,8 @@ def by_content(task: Task, columns: list[Column], taken: Taken, rows: int) -> Ta
 
 def hinted(column: Column, role: Role) -> float:
     """3 for the whole name, 1 for a word of it, a little less for a later hint (the first hints are the surest), else 0."""
+    if role.is_label and column.is_label:
+        return 3.0
     whole = column.name.strip().lower()
     name = re.sub(r"[\s_.]*\d*$", "", whole)
     exact = {whole, name, name.rsplit(".", 1)[-1]}
