@@ -287,6 +287,7 @@ def test_a_token_is_neither_in_the_database_nor_in_the_log(alice, client, caplog
 def test_links_cookies_and_passwords_in_addresses_are_not_written_down(alice):
     link = alice.sign_in_link()
     said = [f'"GET {link} HTTP/1.1" 302', "Cookie: sessionid=abcdef0123456789", "redis://user:hunter2@redis:6379/0"]
+    said += ["could not fetch https://hub.test/a/b?X-Signature=hunter2&x=1: 404", '"GET /datasets/x/?q=hunter2&label=a HTTP/1.1" 200']
     for text in said:
         line = JsonLines().format(logging.LogRecord("x", logging.INFO, "", 0, text, (), None))
         assert "[hidden]" in line

@@ -243,5 +243,6 @@ LOGGING = {
     | {
         "uvicorn.error": {"level": "WARNING"},  # below that: who opened which socket
         "uvicorn.access": {"handlers": [], "propagate": False},  # has no reader: nobody's addresses are written down
+        "httpx": {"level": "WARNING"},  # below that: each address that a library fetches, signature and all
     },
 }
