@@ -52,6 +52,7 @@ def redis_socket() -> Path:
     folder = Path(record.read_text()) if record.exists() else None
     if not (folder and folder.is_dir() and folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077 == 0):
         folder = Path(mkdtemp(prefix="tunebench-"))
+        record.touch(mode=0o600)
         record.write_text(str(folder))
     return folder / "redis.sock"
 
