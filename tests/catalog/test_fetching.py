@@ -134,7 +134,7 @@ def test_a_model_that_has_learnt_a_task_elsewhere_can_be_asked_as_it_came(hub, f
     assert (model.state, model.task, model.labels) == ("ready", "classification", ["bad", "good"]) and model.is_answering
     assert "tuned" in signed_in(alice).get(reverse("playground:page"), {"model": model.pk}).content.decode()
     page = signed_in(alice).get(reverse("catalog:list"))
-    assert model in page.context["bases"] and model not in page.context["trained"]
+    assert [str(title) for title, _about, models in page.context["sections"] if model in models] == ["Base models"]
     plain = fetched()
     assert (plain.task, plain.labels, plain.is_answering) == ("", [], False)
 

@@ -153,7 +153,7 @@ def test_an_expired_or_withdrawn_invitation_says_so(team, alice, client):
     second.delete()
     for link in (expired, withdrawn):
         answer = client.get(link)
-        assert answer.status_code == 410 and "This invitation is over" in answer.content.decode()
+        assert answer.status_code == 410 and "This invitation has expired" in answer.content.decode()
 
 
 @pytest.mark.parametrize("fate", ["removed", "demoted", "switched off", "deleted"])

@@ -181,8 +181,8 @@ def test_the_reason_of_a_state_is_told_in_the_readers_language(submit, monkeypat
 
     run = submit()
     run.reason = states.ending_of(44).reason
-    assert run.facts()["reason"] == "The disk is full. Free some space; the run goes on by itself."
-    monkeypatch.setattr(module, "_", {"The disk is full.": "磁盘已满。", "Free some space; the run goes on by itself.": "请清理空间。"}.get)
+    assert run.facts()["reason"] == "The disk is full. Free some space; the run resumes by itself."
+    monkeypatch.setattr(module, "_", {"The disk is full.": "磁盘已满。", "Free some space; the run resumes by itself.": "请清理空间。"}.get)
     assert run.facts()["reason"] == "磁盘已满。 请清理空间。"
 
 

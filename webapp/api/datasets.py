@@ -17,7 +17,7 @@ from webapp.api.door import Body, Problem, field_error, page
 from webapp.datasets import rows
 from webapp.datasets.models import PARTS, Dataset, DatasetVersion, Import, NotNow, TooLarge, Upload, task_called
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 LISTED_PROBLEMS = 20  # of each dataset in a list
 router = Router()
@@ -26,7 +26,9 @@ router = Router()
 class Reading(Body):
     """How a file is to be understood; what is left out is guessed or stays as it is."""
 
-    mapping: dict[str, str] | None = None
+    mapping: dict[str, str] | None = Field(
+        None, description="{role: column}; a text may be a template of several columns, such as {instruction}\\n\\n{input}"
+    )
     header_row: int | None = Field(None, ge=0, le=1_000_000)
     encoding: str | None = Field(None, max_length=40)
     delimiter: str | None = Field(None, min_length=1, max_length=1)
@@ -48,7 +50,7 @@ class Files(Reading):
 class NewDataset(Reading):
     uploads: dict[str, UUID] = Field(default_factory=dict)
     name: str = Field("", max_length=200)
-    task: str = Field("", max_length=40)  # by slug or alias; left out: what the columns say
+    task: str = Field("", max_length=40)  # by slug or alias; left out: detect the task
 
 
 class Change(Body):
@@ -86,7 +88,7 @@ def said(request: HttpRequest, kind: Any) -> Any:
         return kind.model_validate(fields)
     except ValidationError as error:
         errors = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()]
-        raise Problem(422, "Unprocessable Entity", _("Some fields are not as they must be."), errors) from None
+        raise Problem(422, "Unprocessable Entity", _("Some fields are invalid."), errors) from None
 
 
 def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> dict[str, Upload]:
@@ -189,7 +191,7 @@ def version_rows(
         message = _("`after` is not a cursor of this list.")
         raise Problem(422, "Unprocessable Entity", message, field_error("after", message))
     got = rows.page_of(found, rows.Wanted(q[:200], label, split), int(after) if after else -1, max(1, min(limit, 1_000)))
-    roles = {role.name for role in TASKS[found.task].roles}
+    roles = {role.name for role in KINDS[found.task].roles}
     return {
         "items": [
             {"id": row["at"], "row": row["row"], "split": row["split"]}
@@ -227,6 +229,7 @@ def described(dataset: Dataset, versions: list[DatasetVersion], reading: Import 
         "rejected": report.get("rows_rejected", 0),
         "blank": report.get("rows_blank", 0),
         "findings": report.get("findings", []),
+        "questions": reading.questions if reading and dataset.state == Dataset.State.NEEDS_MAPPING else [],
         "problems": problems_of(dataset, reading) if reading else [],
         "columns": [column["name"] for column in report.get("columns", [])],
         "labels": report.get("labels", []),

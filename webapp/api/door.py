@@ -143,7 +143,7 @@ def as_problem(error: Exception) -> Problem:
             return Problem(422, title(422), str(error), field_error(error.field, str(error)))
         case ValidationError():
             errors = [{"field": where(each["loc"]), "message": each["msg"]} for each in error.errors]
-            return Problem(422, title(422), _("Some fields are not as they must be."), errors)
+            return Problem(422, title(422), _("Some fields are invalid."), errors)
         case RequestDataTooBig():
             return Problem(413, title(413), _("The request is larger than this server takes."))
         case PermissionDenied():
@@ -157,7 +157,7 @@ def as_problem(error: Exception) -> Problem:
             return Problem(507, title(507), remedy)
         case _:
             log.error("API operation failed", exc_info=error)
-            return Problem(500, title(500), _("Something broke on our side. It is in the log; try again, then tell an administrator."))
+            return Problem(500, title(500), _("Something went wrong. It is in the log; try again, then tell an administrator."))
 
 
 def where(location: tuple[Any, ...]) -> str:

@@ -143,7 +143,7 @@ async def events(prediction: Prediction) -> AsyncGenerator[str]:
             yield f"event: {frame['type']}\ndata: {json.dumps(content, ensure_ascii=False)}\n\n"
             if is_last(frame):
                 return
-    yield f"event: failed\ndata: {json.dumps({'reason': _('No answer came in time. Ask again.')})}\n\n"
+    yield f"event: failed\ndata: {json.dumps({'reason': _('No answer came in time. Try again.')})}\n\n"
 
 
 def ready(model: ModelVersion) -> ModelVersion:

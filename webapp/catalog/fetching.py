@@ -94,9 +94,9 @@ def fetch(name: str, folder: Path, on_progress: Any) -> tuple[str, dict[str, Any
     except Refused:
         raise
     except GatedRepoError:
-        raise Refused(_("The owner of this model gives it only to people who asked for it on the hub. Choose another model.")) from None
+        raise Refused(_("This model is gated: its owner requires an access request on the hub. Choose another model.")) from None
     except RepositoryNotFoundError:
-        raise Refused(_("The hub has no public model of that name. Check how it is written.")) from None
+        raise Refused(_("The hub has no public model with that name. Check the spelling.")) from None
     except OfflineModeIsEnabled:
         return cached(name, folder)
     except HfHubHTTPError as error:

@@ -13,33 +13,40 @@ from asgiref.sync import sync_to_async
 
 from webapp.datasets.models import DatasetVersion
 from webapp.spreadsheet import Sheet
+from worker.nlp import TASKS
 
 PAGE = 100  # rows
 WINDOW = 20_000  # rows held in memory at a time: four row groups
+COMPARED = 1_000_000  # rows of a version in which rows are looked for that share their texts
+AT_ONCE = 2_000  # of those rows, fetched together
 PATIENCE = 2.0  # seconds that one search may take; the answer then says how far it came
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which rows: those that contain `q` in any column, with this label, in this split."""
+    """Which rows: those that contain `q` in any column, with this label, in this split; `show`: those that stand twice
+    ("duplicates"), or whose texts stand with another answer too ("conflicts"), one group after the other."""
 
     q: str = ""
     label: str | None = None
     split: str = ""
+    show: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.q or self.split or self.label is not None)
+        return bool(self.q or self.split or self.show or self.label is not None)
 
 
 @dataclass(frozen=True)
 class Page:
     rows: list[dict[str, Any]] = field(default_factory=list)  # {"at": position, "row": number in the source, "split", "values": {..}}
-    next: int | None = None  # what `after` must be for the following page
+    next: int | None = None  # what `after` must be for the following page: a position, or with `show` a place in that order
     searched: int | None = None  # rows looked at, when patience ended before the page was full
 
 
 def page_of(version: DatasetVersion, wanted: Wanted, after: int = -1, limit: int = PAGE, patience: float = PATIENCE) -> Page:
     """The first `limit` rows behind position `after` that are wanted."""
+    if wanted.show:
+        return page_of_alike(version, wanted, after, limit)
     hits: list[dict[str, Any]] = []
     at, deadline = max(after, -1) + 1, time.monotonic() + patience
     for frame, end in windows(version, wanted, at):
@@ -51,6 +58,38 @@ def page_of(version: DatasetVersion, wanted: Wanted, after: int = -1, limit: int
     return Page(hits)
 
 
+def page_of_alike(version: DatasetVersion, wanted: Wanted, after: int, limit: int) -> Page:
+    import polars as pl
+
+    order, hits = alike(version, wanted.show), list[tuple[int, dict[str, Any]]]()
+    for start in range(max(after, -1) + 1, len(order), AT_ONCE):
+        place = {at: start + n for n, at in enumerate(order[start : start + AT_ONCE])}
+        table, conditions = table_of(version, wanted)
+        found = table.filter(pl.col("_at").is_in(list(place)), *conditions).collect().iter_rows(named=True)
+        hits += sorted(((place[row["_at"]], as_row(row, version)) for row in found), key=lambda hit: hit[0])
+        if len(hits) > limit:
+            return Page([row for _, row in hits[:limit]], next=hits[limit - 1][0])
+    return Page([row for _, row in hits])
+
+
+def alike(version: DatasetVersion, show: str) -> list[int]:
+    """The positions of the rows that share their texts with others, those that do so next to each other."""
+    import polars as pl
+
+    from webapp.datasets.reading import roles
+
+    task = TASKS[version.task]
+    table = table_of(version, Wanted())[0]
+    schema = table.collect_schema()
+    here = {role.name: role.name for role in task.roles if role.name in schema}
+    row, texts = (pl.struct([role.name for role in some]).hash(13) for some in (roles.mapped(task, here), roles.texts_of(task, here)))
+    group, has_others = ("t", pl.col("r").n_unique() > 1) if show == "conflicts" else ("r", pl.len() > 1)
+    found = table.head(COMPARED).select("_at", row.alias("r"), texts.alias("t")).collect(engine="streaming")
+    found = found.filter(has_others.over(group)).sort(pl.col("_at").min().over(group), "_at")
+    positions: list[int] = found["_at"].to_list()
+    return positions
+
+
 def row_at(version: DatasetVersion, position: int) -> dict[str, Any] | None:
     found = page_of(version, Wanted(), position - 1, 1).rows if 0 <= position < version.rows else []
     return found[0] if found else None
@@ -59,6 +98,20 @@ def row_at(version: DatasetVersion, position: int) -> dict[str, Any] | None:
 def windows(version: DatasetVersion, wanted: Wanted, at: int) -> Iterator[tuple[Any, int]]:
     """(wanted rows of a window as a polars frame, position of its end) from position `at` on. Windows end at multiples of
     WINDOW, so that each row group is decoded once."""
+    table, conditions = table_of(version, wanted)
+    if wanted.show:
+        import polars as pl
+
+        conditions.append(pl.col("_at").is_in(alike(version, wanted.show)))
+    while at < version.rows:
+        end = min((at // WINDOW + 1) * WINDOW, version.rows)
+        window = table.slice(at, end - at)
+        yield (window.filter(conditions) if conditions else window).collect(), end
+        at = end
+
+
+def table_of(version: DatasetVersion, wanted: Wanted) -> tuple[Any, list[Any]]:
+    """(the rows as a lazy polars frame with their position as `_at`, what single ones must fulfil to be wanted)."""
     import polars as pl
 
     table = pl.scan_parquet(version.path, row_index_name="_at", glob=False)  # a home may have brackets in its path
@@ -72,11 +125,7 @@ def windows(version: DatasetVersion, wanted: Wanted, at: int) -> Iterator[tuple[
         texts = [name for name, kind in schema.items() if kind == pl.String and not name.startswith("_")]
         needle = wanted.q.lower()
         conditions.append(pl.any_horizontal(pl.col(name).str.to_lowercase().str.contains(needle, literal=True) for name in texts))
-    while at < version.rows:
-        end = min((at // WINDOW + 1) * WINDOW, version.rows)
-        window = table.slice(at, end - at)
-        yield (window.filter(conditions) if conditions else window).collect(), end
-        at = end
+    return table, conditions
 
 
 def as_row(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:

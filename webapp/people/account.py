@@ -62,7 +62,7 @@ def make_token(request: SignedIn) -> HttpResponse:
 def revoke(request: SignedIn, pk: str) -> HttpResponse:
     token = get_object_or_404(ApiToken, pk=pk, user=request.user)
     token.delete()
-    messages.success(request, _("The token “%(name)s” opens nothing any more.") % {"name": token.name})
+    messages.success(request, _("The token “%(name)s” has been revoked.") % {"name": token.name})
     return redirect("people:account")
 
 

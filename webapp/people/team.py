@@ -48,7 +48,7 @@ def invite(request: SignedIn) -> HttpResponse:
 @require_POST
 def withdraw(request: SignedIn, pk: int) -> HttpResponse:
     get_object_or_404(managed_team(request).invitations, pk=pk).delete()
-    messages.success(request, _("The invitation opens nothing any more."))
+    messages.success(request, _("The invitation has been withdrawn."))
     return redirect("people:team")
 
 
@@ -62,7 +62,7 @@ def change_role(request: SignedIn, pk: int) -> HttpResponse:
         membership.become(form.cleaned_data["role"])
         messages.success(request, _("%(name)s is now: %(role)s.") % {"name": membership.user, "role": membership.get_role_display()})
     except LastOwner:
-        messages.error(request, _("A team needs an owner. Make somebody else an owner first."))
+        messages.error(request, _("A team needs an owner. Make someone else an owner first."))
     return redirect("people:team")
 
 
@@ -78,7 +78,7 @@ def remove(request: SignedIn, pk: int) -> HttpResponse:
         membership.leave()
         messages.success(request, _("%(name)s is no longer in the team.") % {"name": membership.user})
     except LastOwner:
-        messages.error(request, _("A team needs an owner. Make somebody else an owner first."))
+        messages.error(request, _("A team needs an owner. Make someone else an owner first."))
     return redirect("people:team")
 
 

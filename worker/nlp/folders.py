@@ -11,7 +11,7 @@ from worker.spec import gettext_noop as _
 
 
 def _unsafe(code: str, text: str) -> Trouble:
-    return Trouble(code, text, _("Take a base model that comes as safetensors and without code of its own."), Exit.UNSAFE_MODEL)
+    return Trouble(code, text, _("Choose a base model with safetensors weights and no code of its own."), Exit.UNSAFE_MODEL)
 
 
 def check_folder(folder: str | Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def check_folder(folder: str | Path) -> dict[str, Any]:
             "bad_model", _("The base model's files cannot be read."), _("Fetch the base model again, or choose another one.")
         ) from None
     if asks:
-        raise _unsafe("needs_remote_code", _("The base model wants to run code of its own. That is never allowed here."))
+        raise _unsafe("needs_remote_code", _("The base model needs to run its own code, which is never allowed here."))
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise _unsafe(
@@ -74,7 +74,7 @@ def open_model(folder: str | Path, auto_class: str, **options: Any) -> Any:
     except (ValueError, KeyError) as problem:  # a family that has no such head, or that this version does not know
         raise Trouble(
             "unknown_model",
-            _("This kind of base model cannot learn this task here."),
+            _("This kind of base model cannot be trained for this task."),
             _("Choose another base model, for example a BERT, RoBERTa, ModernBERT, Llama or Qwen."),
             Exit.USER_DATA,
         ) from problem

@@ -23,6 +23,8 @@ WORD = r"\p{Han}|\p{Hiragana}|\p{Katakana}|[\w&&[^\p{Han}\p{Hiragana}\p{Katakana
 JUDGED = 1_000_000  # rows that the task looks at one by one before anything is accepted
 MOST_LISTED = 2_000  # labels in a report
 LONGEST_STAND_IN = 10  # characters; a longer label is refused for its length
+SLIPS_FROM = 5  # letters of a word in which one wrong letter is taken for a slip
+FEWER = 5  # times fewer rows than the label it is a slip of
 MOST_COUNTED = 1_000_000  # labels that are told apart at all
 
 WHOLE = re.compile(r"(?<=\d)\.0+$")  # 1.0 is 1: a program that met an empty cell made numbers with a point of all
@@ -101,10 +103,12 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
         lacks = [~full(role) for role in needed] + ([pl.col(label.name).str.strip_chars().is_in(looked.nothing)] if label else [])
         mapped = mapped.filter(pl.any_horizontal(pl.lit(False), *lacks)).head(MOST_PROBLEMS)
     refused, told = 0, {role.name for role in needed}  # of these and of labels it is said how many are missing
-    others: dict[str, Counter[str]] = defaultdict(Counter)
+    others, unsure = defaultdict[str, Counter[str]](Counter), defaultdict[str, list[tuple[int, str]]](list)
     for frame in mapped.collect_batches(maintain_order=True):
         for row in frame.iter_rows(named=True):
             if not (wrong := wrong_with(task, row, label, looked.kept)):
+                for role, sentence in task.doubts(row):
+                    unsure[role].append((row["_row"], sentence))
                 continue
             refused += 1
             if len(looked.problems) < MOST_PROBLEMS:
@@ -117,6 +121,12 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
     for role, sentences in others.items():
         text = f"Rows to be left out because of their {titles.get(role, role)}: {sentences.total():,}. {sentences.most_common(1)[0][0]}"
         looked.findings.append(Finding(f"bad_{role}", text, count=sentences.total(), column=mapping.get(role, ""), asks="accept_rejected"))
+    for role, rows_in_doubt in unsure.items():
+        number, sentence = rows_in_doubt[0]
+        text = f"Rows whose {titles.get(role, role)} should be looked at: {len(rows_in_doubt):,}, the first is row {number:,}. {sentence}"
+        looked.findings.append(
+            Finding(f"doubtful_{role}", text, count=len(rows_in_doubt), column=mapping.get(role, ""), asks="confirmation")
+        )
 
 
 def refusal(row: dict[str, Any], wrong: list[tuple[str, str]], mapping: dict[str, str], file: str, level: str = "warning") -> Problem:
@@ -149,7 +159,7 @@ def about_labels(looked: Looked, column: str) -> None:
         looked.findings.append(Finding("missing_label", text, count=missing, column=column, asks="accept_rejected"))
     looked.joins = joins_of({e["name"]: e["rows"] for e in looked.labels if not e["missing"]})
     if looked.joins:
-        text = f"Labels that look like another spelling of another one: {len(looked.joins)}. Look at the suggested joins."
+        text = f"Labels that look like another spelling of another one: {len(looked.joins)}. Check the suggested merges."
         looked.findings.append(Finding("label_variants", text, count=len(looked.joins), column=column, asks="labels"))
 
 
@@ -168,21 +178,49 @@ def about_parts(looked: Looked, rows: pl.LazyFrame, mapping: dict[str, str], lab
 
 
 def joins_of(labels: dict[str, int]) -> dict[str, str]:
-    """{label: the label it is probably a spelling of}: case, blanks, punctuation, and short forms of exactly one other."""
+    """{label: the label it is probably a spelling of}: case, blanks, punctuation, short forms of exactly one other, and slips
+    of the hand ("Biling"). What most rows say wins."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in labels:
         groups[spelling(name) or name].append(name)
     heads = {key: max(names, key=lambda n: (not WHOLE.search(n), labels[n], n)) for key, names in groups.items()}
+    rows = {key: sum(labels[name] for name in names) for key, names in groups.items()}
     for key in sorted(groups, key=len):
         longer = [
             other for other in heads if other != key and len(key) >= 3 and key.isalpha() and other.isalpha() and other.startswith(key)
         ]
         if len(longer) == 1 and heads[longer[0]] != heads[key] and len(key) <= 5:
-            heads[key] = heads[longer[0]]
+            more, less = (key, longer[0]) if rows[key] > rows[longer[0]] else (longer[0], key)
+            heads[less] = heads[more]
     for name in labels:
         if name in SIGNS and SIGNS[name] in heads and {"positive", "negative"} <= heads.keys():
             heads[spelling(name) or name] = heads[SIGNS[name]]
+    by_size = sorted(groups, key=lambda key: (-rows[key], key))
+    likely: dict[str, list[str]] = defaultdict(list)  # a slip spares the first letter
+    for key in by_size:
+        likely[key[:1]].append(key)
+    for key in by_size:
+        right = next((other for other in likely[key[:1]] if FEWER * rows[key] <= rows[other] and is_slip(heads[key], heads[other])), None)
+        if right and heads[key] in groups[key]:
+            heads[key] = heads[right]
     return {name: heads[key] for key, names in groups.items() for name in names if heads[key] != name}
+
+
+def is_slip(name: str, other: str) -> bool:
+    """Whether each word differs from its fellow by one letter at most, left out, added, taken for another or swapped with the
+    next. Words of fewer than five letters and those with digits must be the same: they differ for a reason."""
+    words, others = (unicodedata.normalize("NFKC", text).casefold().split() for text in (name, other))
+    return len(words) == len(others) and all(one == two or is_one_letter_off(one, two) for one, two in zip(words, others, strict=True))
+
+
+def is_one_letter_off(word: str, other: str) -> bool:
+    if min(len(word), len(other)) < SLIPS_FROM or not (word + other).isalpha():
+        return False
+    at = next((n for n, (mine, its) in enumerate(zip(word, other, strict=False)) if mine != its), min(len(word), len(other)))
+    is_other = word[at + 1 :] == other[at + 1 :]
+    is_one_more = word[at + 1 :] == other[at:] or word[at:] == other[at + 1 :]
+    is_swapped = word[at : at + 2] == other[at : at + 2][::-1] and word[at + 2 :] == other[at + 2 :]
+    return is_other or is_one_more or is_swapped
 
 
 def spelling(name: str) -> str:

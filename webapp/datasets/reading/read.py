@@ -31,6 +31,7 @@ from webapp.datasets.reading import (
     roles,
     staging,
     tagged,
+    templates,
     text,
     workbook,
 )
@@ -39,7 +40,7 @@ from webapp.datasets.reading.several import OPTION, Several, classes_beside
 from webapp.datasets.reading.several import gathered as gather
 from webapp.datasets.reading.staging import Desk, Progress, bare_name
 from webapp.spreadsheet import Sheet
-from worker.nlp import TASKS, Task
+from worker.nlp import KINDS, TASKS, Task
 from worker.nlp.languages import NAMES
 from worker.spec import Role
 
@@ -48,6 +49,8 @@ PREVIEW_CELL = 2_000  # characters
 PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
 TABULAR = ("csv", "workbook")  # formats whose columns are named by a line of the file itself
 TABLES = (".csv", ".tsv", ".tab")
+VERDICTS = ({"true", "false"}, {"0", "1"})  # of answers, one by one
+NEARLY = 0.5  # of the best score, from which on another encoding is worth naming
 REMEDY = "Expected are rows such as: text, label."
 
 
@@ -55,7 +58,7 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     desks, files = [], []
-    texts = not job.get("task") or roles.suffices_alone(TASKS[job["task"]])
+    texts = not job.get("task") or roles.suffices_alone(KINDS[job["task"]])
     for file in job["files"]:
         desk = Desk(file["name"], file.get("part", "file"), out, limits, progress)
         files.append(read_file(Path(file["path"]), desk, {**(job.get("options") or {}), "texts": texts}))
@@ -136,6 +139,7 @@ def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport)
             {
                 "encoding": encodings.title(r.encoding),
                 "language": NAMES.get(r.language, ""),
+                "score": round(r.score, 2),
                 "lines": [line[:200] for line in r.text.splitlines()[:3]],
             }
             for r in guess.readings
@@ -238,15 +242,18 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         rows = together(files)
         columns = columns_of.describe(rows, originals=desks[0].originals, labels=desks[0].labels)
     guess = roles.guess(columns, rows, total, has_parts)
-    task = TASKS[slug] if slug else guess.task
+    task = KINDS[slug] if slug else guess.task
     found = roles.with_roles(columns, task, total, has_parts)
-    mapping = {column.role: column.name for column in found if column.role}
-    if wanted and set(wanted.values()) <= {column.name for column in found}:
-        mapping = wanted
+    names = [column.name for column in found]
+    mapping, joined = roles.templated({column.role: column.name for column in found if column.role}, found, task)
+    if wanted and all(is_there(source, names) for source in wanted.values()):
+        mapping, joined = wanted, []
+    rows = templates.with_made(rows, mapping)
     counts: Counter[str] = Counter()
     for desk in desks:
         counts.update(desk.counts)
     noticed = about_files(files) + [f for desk in desks for f in desk.findings] + gathered + about_columns(found, files) + about_rows(desks)
+    noticed += about_other_texts(joined, mapping, found, task)
     problems: list[Problem] = [problem for desk in desks for problem in desk.problems]
     lacking = task.lacking(mapping)
     fits_better = guess.task if guess.task is not task and (lacking or guess.names > roles.names_for(columns, task, total)) else None
@@ -264,7 +271,10 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         problems += looked.problems
         if several and several.rows:
             looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
-        noticed += doubts.unused(found, set(mapping.values()), task)
+        used = templates.sources(mapping, names)
+        noticed += doubts.unused(
+            [c for c in found if c.name not in roles.columns_of_pairs(found)], used | roles.repeated(rows, used, found), task
+        )
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
@@ -293,7 +303,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
 
 def gather_classes(columns: list[Column], rows: pl.LazyFrame, files: list[FileReport], desks: list[Desk], slug: str) -> list[Finding]:
     """Columns of 0 and 1 that are classes get a column of labels beside them, unless there is one. What was done, for people."""
-    labels = [role for task in ([TASKS[slug]] if slug else TASKS.values()) for role in task.roles if role.is_label and role.required]
+    labels = [role for task in ([KINDS[slug]] if slug else TASKS.values()) for role in task.roles if role.is_label and role.required]
     full = [c for c in columns if c.type != "empty"]
     if not labels or any(roles.hinted(c, label) > 2 and c.distinct > 1 for c in full for label in labels):
         return []
@@ -311,6 +321,10 @@ def gather_classes(columns: list[Column], rows: pl.LazyFrame, files: list[FileRe
     others = [c.name for c in full if c.name not in flags and c.type == "text" and 1 < c.distinct <= roles.FEW_VALUES]
     text = f"The columns {', '.join(flags[:10])} hold 0 and 1: the column {name} was made of them, with the names of those that are 1."
     return [Finding("classes_beside", text, "warning" if others else "info", len(flags), name, "mapping" if others else "")]
+
+
+def is_there(source: str, names: list[str]) -> bool:
+    return source in names or (templates.is_template(source, names) and not templates.problem(source, names))
 
 
 def lacks(lacking: list[Role], columns: list[Column], task: Task, files: list[FileReport]) -> Finding:
@@ -347,9 +361,9 @@ def about_files(files: list[FileReport]) -> list[Finding]:
     found = []
     for f in files:
         if f.encoding_confidence < 0.9:
-            others = [reading["encoding"] for reading in f.readings if reading["encoding"] != f.encoding]
-            what = f"It may be {f.encoding} or {' or '.join(others)}" if others else f"{f.encoding} is a guess"
-            text = f"The encoding of {f.name} is not certain. {what}: choose the reading whose letters are right."
+            near = [each["encoding"] for each in f.readings if each["score"] > NEARLY * f.readings[0]["score"]]
+            what = f"It may be {' or '.join(near)}" if len(near) > 1 else f"It is probably {f.encoding}"
+            text = f"The file {f.name} does not say how its letters are encoded. {what}: check the special characters."
             found.append(Finding("encoding_guessed", text, asks="encoding"))
         if len(f.members) > 1:
             text = f"{f.name} holds {len(f.members)} files; {f.member} was read."
@@ -385,6 +399,29 @@ def about_columns(columns: list[Column], files: list[FileReport]) -> list[Findin
         text = f"What these columns are is a guess from what they hold: {', '.join(guessed[:10])}. Check it in the table."
         found.append(Finding("columns_guessed", text, count=len(guessed), asks="mapping"))
     return found
+
+
+def about_other_texts(joined: list[str], mapping: dict[str, str], columns: list[Column], task: Task) -> list[Finding]:
+    """Texts beside the ones that are learnt, and answers that are better or worse than others."""
+    found = []
+    if joined:
+        text = f"{called(joined)} may belong to the text, so a template joins them. Look at it, or choose one column."
+        found.append(Finding("template_proposed", text, count=len(joined), column=joined[0], asks="mapping"))
+    pairs = roles.columns_of_pairs(columns)
+    if pairs and not roles.is_of_pairs(task):
+        text = f"{called(pairs)} hold a better and a worse answer to the same prompt. Keep them as preference pairs."
+        found.append(Finding("preference_pairs", text, count=len(pairs), column=pairs[0], asks="mapping"))
+    judged = next((c for c in columns if c.name.strip().lower() == "label" and c.name not in mapping.values()), None)
+    if judged and {h["name"].strip().lower() for h in judged.histogram} in VERDICTS and "completion" in mapping:
+        text = (
+            f"{called([judged.name])} says of each answer whether it is good, and is not used: bad answers would be learnt like good ones."
+        )
+        found.append(Finding("unpaired_preferences", text, column=judged.name, asks="mapping"))
+    return found
+
+
+def called(names: list[str]) -> str:
+    return ("The column " if len(names) == 1 else "The columns ") + ", ".join(f"“{name[:80]}”" for name in names[:10])
 
 
 def about_rows(desks: list[Desk]) -> list[Finding]:
