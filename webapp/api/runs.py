@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -22,6 +21,7 @@ from webapp.runs import cursor
 from webapp.runs.cursor import Cursor
 from webapp.runs.models import Checkpoint, IdempotencyConflict, Run
 from webapp.runs.scores import Standing
+from webapp.spreadsheet import Sheet
 from worker.spec import SpecError
 
 router = Router(tags=["runs"])
@@ -213,7 +213,7 @@ def points_csv(request: HttpRequest, pk: UUID) -> Any:
     points = by_step(cursor.read(run).points)
     series = sorted({name for point in points for name in point["values"]})
     table = io.StringIO()
-    writer = csv.writer(table)
+    writer = Sheet(table)
     writer.writerow(["step", "epoch", "time_s", *series])
     for point in points:
         writer.writerow([point["step"], point["epoch"], point["time"], *[point["values"].get(name, "") for name in series]])

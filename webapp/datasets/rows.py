@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import time
@@ -13,6 +12,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from webapp.datasets.models import DatasetVersion
+from webapp.spreadsheet import Sheet
 from worker.nlp import TASKS
 
 PAGE = 100  # rows
@@ -20,7 +20,6 @@ WINDOW = 20_000  # rows held in memory at a time: four row groups
 COMPARED = 1_000_000  # rows of a version in which rows are looked for that share their texts
 AT_ONCE = 2_000  # of those rows, fetched together
 PATIENCE = 2.0  # seconds that one search may take; the answer then says how far it came
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 
 @dataclass(frozen=True)
@@ -145,12 +144,12 @@ async def as_csv(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[str]:
     is_first = True
     async for frame in frames(version, wanted):
         text = io.StringIO()
-        writer = csv.writer(text)
+        writer = Sheet(text)
         if is_first:
-            writer.writerow(["row", "split", *(defused(shown(name, frame.columns)) for name in frame.columns[3:])])
+            writer.writerow(["row", "split", *(shown(name, frame.columns) for name in frame.columns[3:])])
             is_first = False
         for row in frame.iter_rows():
-            writer.writerow([row[1], row[2], *(defused(value) for value in row[3:])])
+            writer.writerow(row[1:])
         yield text.getvalue()
 
 
@@ -166,8 +165,3 @@ async def frames(version: DatasetVersion, wanted: Wanted) -> AsyncIterator[Any]:
     while step := await sync_to_async(lambda: next(walk, None))():
         frame = step[0]
         yield frame.select("_at", "_row", "_split", *(name for name in frame.columns if name not in ("_at", "_row", "_split")))
-
-
-def defused(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text

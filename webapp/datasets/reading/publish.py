@@ -17,7 +17,8 @@ from webapp.datasets.reading import findings as findings_of
 from webapp.datasets.reading import roles as roles_of
 from webapp.datasets.reading import split as splits_of
 from webapp.datasets.reading.several import Several
-from webapp.datasets.reading.staging import Progress, defused, write
+from webapp.datasets.reading.staging import Progress, write
+from webapp.spreadsheet import Sheet
 from worker.nlp import KINDS, Task
 from worker.nlp.languages import LOOKED_AT, languages_of
 
@@ -141,8 +142,8 @@ class Judge:
     def all(self, staged: list[Staged], paths: list[Path]) -> pl.DataFrame:
         """key, whole, label, brought, good: one small row for each staged one, in order."""
         with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["row", "file", "reason", *map(defused, staged[0][1].collect_schema().names()[1:])])
+            writer = Sheet(file)
+            writer.writerow(["row", "file", "reason", *staged[0][1].collect_schema().names()[1:]])
             self._earlier(writer, paths)
             frames = [self._slice(item, rows, writer) for item, rows in slices(staged, self.progress)]
         if not self.rejected:
@@ -191,7 +192,7 @@ class Judge:
 
     def _reject(self, file: str, row: dict[str, Any], wrong: list[tuple[str, str]], cells: tuple[str, ...], writer: Any) -> None:
         self.rejected += 1
-        writer.writerow([row["_row"], file, " ".join(sentence for _, sentence in wrong), *(defused(cell) for cell in cells)])
+        writer.writerow([row["_row"], file, " ".join(sentence for _, sentence in wrong), *cells])
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(findings_of.refusal(row, wrong, self.mapping, file, "error"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,7 +43,8 @@ from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.several import OPTION, Several, classes_beside
 from webapp.datasets.reading.several import gathered as gather
 from webapp.datasets.reading.sources import Source
-from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
+from webapp.datasets.reading.staging import Desk, Progress, bare_name
+from webapp.spreadsheet import Sheet
 from worker.nlp import KINDS, TASKS, Task
 from worker.nlp.languages import NAMES
 from worker.spec import Role
@@ -101,7 +101,7 @@ def gather_rejected(desks: list[Desk], out: Path) -> None:
     (out / "rejected.csv").unlink(missing_ok=True)
     if any(desk.rejected for desk in desks):
         with (out / "rejected.csv").open("w", newline="", encoding="utf-8") as all_rejected:
-            csv.writer(all_rejected).writerow(["row", "file", "reason", *map(defused, desks[0].originals)])
+            Sheet(all_rejected).writerow(["row", "file", "reason", *desks[0].originals])
             for desk in desks:
                 with desk.rejects_path.open(encoding="utf-8", newline="") as part:
                     all_rejected.writelines(part)

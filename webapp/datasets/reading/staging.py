@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from webapp.datasets.reading import MOST_PROBLEMS, ROW_GROUP, Finding, Limits, Problem, ReadingError
+from webapp.spreadsheet import Sheet
 
 Progress = Callable[[str, int, int], None]
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 BATCH = 20_000
 
 
@@ -39,7 +38,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self._rejects = self.rejects_path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._rejects)
+        self._writer = Sheet(self._rejects)
 
     @property
     def staged_path(self) -> Path:
@@ -62,7 +61,7 @@ class Desk:
     def reject(self, row: int, code: str, message: str, cells: Iterable[str], column: str = "") -> None:
         self.rejected += 1
         self.note(Problem(row, code, message, column))
-        self._writer.writerow([row, self.name, message, *(defused(cell) for cell in cells)])
+        self._writer.writerow([row, self.name, message, *cells])
 
     def close(self) -> None:
         self._rejects.close()
@@ -74,11 +73,6 @@ class Desk:
 
     def fail(self, code: str, message: str, row: int | None = None) -> ReadingError:
         return ReadingError(code, message, file=self.name, row=row)
-
-
-def defused(cell: str) -> str:
-    """Text that a spreadsheet shows instead of running it."""
-    return "'" + cell if cell.startswith(DANGEROUS) else cell
 
 
 def bare_name(original: str) -> str:
