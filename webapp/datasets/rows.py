@@ -18,6 +18,7 @@ from worker.nlp import TASKS
 PAGE = 100  # rows
 WINDOW = 20_000  # rows held in memory at a time: four row groups
 COMPARED = 1_000_000  # rows of a version in which rows are looked for that share their texts
+SHOWS = ("conflicts", "duplicates")
 AT_ONCE = 2_000  # of those rows, fetched together
 PATIENCE = 2.0  # seconds that one search may take; the answer then says how far it came
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
