@@ -216,7 +216,7 @@ def test_models_are_compared_on_one_question_and_what_differs_is_marked(tab, des
     tab.locator("model-reply").nth(1).locator(".written").get_by_text("大家晚上好。").wait_for()
     assert tab.url.endswith(on_desk(made, "toy_translation", "toy_translation other"))
     tab.get_by_text("Compare", exact=True).click()
-    tab.get_by_role("link", name="The base as it came").click()
+    tab.get_by_role("link", name="The untuned base model").click()
     assert tab.url.endswith("&with=base")
     tab.locator("model-reply").nth(2).locator(".written").wait_for()
     asked = len(desk.asked)
@@ -237,7 +237,7 @@ def test_models_are_compared_on_one_question_and_what_differs_is_marked(tab, des
     assert tab.locator("model-reply").count() == 3
     assert tab.locator("textarea").input_value() == GREETING  # what was written is still there
     for _ in range(2):
-        tab.get_by_role("button", name="Take this model out").first.click()
+        tab.get_by_role("button", name="Remove from comparison").first.click()
     assert tab.url.endswith(on_desk(made, "toy_translation")) and not tab.locator("[data-head]").is_visible()
 
 

@@ -132,7 +132,7 @@ def test_the_page_says_honestly_that_it_is_reconnecting(stage, follow, running):
     drawn(tab, 3)
     stage.blocked = True
     stage.hang_up()
-    tab.get_by_text("reconnecting, nothing will be missed").wait_for(timeout=5000)
+    tab.get_by_text("Reconnecting; no point will be missed").wait_for(timeout=5000)
     stage.blocked = False
     tab.wait_for_selector('[data-connection="live"]', timeout=20_000)
 

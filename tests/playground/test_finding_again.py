@@ -1,5 +1,7 @@
 """What a person comes back to: the model that was asked last, and every question by its words."""
 
+import time
+
 import pytest
 
 from tests.runs import made
@@ -20,6 +22,7 @@ def models(team):
 
 
 def asked(by, model, text, label, **fields):
+    time.sleep(0.002)  # an id counts milliseconds
     inputs, answer = {"text": text}, {"label": label, "scores": {label: 0.9}, "cut": 0}
     return Prediction.objects.create(team=model.team, created_by=by, model=model, inputs=inputs, answer=answer, state="done", **fields)
 

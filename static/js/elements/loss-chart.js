@@ -345,7 +345,7 @@ class LossChart extends Chart {
   }
 }
 
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 /** The place of the value nearest to `x` in ascending `xs`, or -1. */
 function nearest(xs, x) {
