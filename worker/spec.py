@@ -127,10 +127,13 @@ class Role:
     name: str
     label: str
     required: bool = True
-    kind: str = "text"  # text | label (a small set of values: histogram, stratified split) | number
+    kind: str = "text"  # text | label (a small set of values: histogram, stratified split) | number | data (JSON that the task reads)
     hints: tuple[str, ...] = ()  # lower-case column names that suggest this role
     language: bool = False  # a column named after a language ("en", "Deutsch") suggests it; the roles of a pair in their order
     shorter: bool = False  # its texts are much shorter than those of the key role, as a summary is
+    leads: tuple[str, ...] = ()  # lower-case names of columns that often stand before it in one text, as a title does
+    follows: tuple[str, ...] = ()  # of columns that belong behind it, as Alpaca's input behind its instruction
+    without: str = ""  # a role beside which this one means nothing
     is_key: bool = False  # rows with the same value here stay on one side of the split
     takes_records: bool = False  # a cell may hold chat messages or a list as JSON; of any other text that is a doubt
     help: str = ""  # one sentence for the mapping page

@@ -362,6 +362,13 @@ def test_a_question_of_the_past_fills_fields_and_parameters(tab, desk, made, ali
     )
 
 
+@pytest.mark.parametrize(("unknown", "said"), [(0.82, "82 % of it means nothing to the model"), (0.01, "")])
+def test_what_the_model_cannot_read_is_said_beside_its_answer(tab, made, desk, unknown, said):
+    desk.answers["toy_text"] = {"text": "An answer.", "cut": 0, "unknown": unknown}
+    take_the_example(tab, on_desk(made, "toy_text"))
+    assert tab.locator("[data-unknown]").is_visible() == bool(said) and said in tab.locator("[data-unknown]").text_content()
+
+
 RUNS_LEFT = """() => [...document.querySelectorAll("try-it *")]
   .filter(each => [...each.childNodes].some(node => node.nodeType === 3 && /[\u0590-\u08ff]/.test(node.data)) || /[\u0590-\u08ff]/.test(each.value ?? ""))
   .filter(each => each.checkVisibility() && !each.closest("option"))

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -155,6 +157,7 @@ def test_asking_twice_fetches_once_and_doing_the_work_twice_is_harmless(hub, fet
         (lambda hub: drop(hub, "tokenizer.json"), "no tokenizer"),
         (lambda hub: put(hub, "config.json", b'{"model_type": "x", "auto_map": {"AutoModel": "m.M"}}'), "program code"),
         (lambda hub: put(hub, "model.safetensors", b"\0" * 100), "damaged"),
+        (lambda hub: put(hub, "tokenizer.json", b'{"model": {"type": "Sorcery"}}'), "tokenizer.json of this model cannot be read"),
         (lambda hub: hub.sizes.update({"model.safetensors": 10**12}), "MODEL_LIMIT"),
         (lambda hub: hub.sizes.update({"tokenizer.json": 10**9}), "far larger"),
         (lambda hub: (hub.shutdown(), hub.server_close()), "cannot be reached"),
@@ -195,3 +198,16 @@ def test_offline_a_model_already_in_the_cache_is_used(hub, fetched, monkeypatch,
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert fetched().state == "ready"
     assert "no copy" in fetched("other/model").reason
+
+
+def test_a_tokenizer_that_transformers_would_misread_is_mended_as_it_comes(hub, fetched, tmp_path):
+    from tests.worker.test_nlp_tokenizing import SAID, TEXT, model_with, of_pieces
+
+    tokenizer = of_pieces()
+    folder = model_with(tmp_path, tokenizer, SAID["its family's class"])
+    hub.repositories["tiny/pieces"] = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    model = fetched("tiny/pieces")
+    assert (model.state, model.reason) == ("ready", "")
+    code = "import sys, transformers; print(transformers.AutoTokenizer.from_pretrained(sys.argv[1])(sys.argv[2])['input_ids'])"
+    done = subprocess.run([sys.executable, "-c", code, str(model.path), TEXT], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == str(tokenizer.encode(TEXT).ids), done.stderr[-500:]

@@ -98,9 +98,9 @@ def test_a_rare_none_is_asked_about_and_a_common_one_is_a_class(read):
 
 # --- Texts ----------------------------------------------------------------------------------------------------------------
 def test_a_column_of_texts_that_nobody_uses_is_asked_about(read):
-    rows = [f'"A title of case {i}","{text}",{"ab"[i % 2]}' for i, text in enumerate(TEXTS)]
-    report = read("headline,text,label\n" + "\n".join(rows) + "\n")
-    assert asked(report)["unused_text"]["asks"] == "mapping" and "headline" in asked(report)["unused_text"]["message"]
+    rows = [f'"A remark on case {i}","{text}",{"ab"[i % 2]}' for i, text in enumerate(TEXTS)]
+    report = read("remark,text,label\n" + "\n".join(rows) + "\n")
+    assert asked(report)["unused_text"]["asks"] == "mapping" and "remark" in asked(report)["unused_text"]["message"]
 
 
 def test_ids_names_dates_and_addresses_beside_the_text_are_nobodys_business(read):

@@ -1,10 +1,10 @@
 """What people can do with a run, and what the queue makes of it."""
 
 import pytest
-from django.core.cache.backends.redis import RedisCache
 from django.db.models import Q
 from django.http import Http404
 
+from webapp.cache import Cache
 from webapp.people.access import Denied, actor_of
 from webapp.runs import spark, states
 from webapp.runs.models import Fenced, IdempotencyConflict, Run
@@ -172,7 +172,7 @@ def test_a_list_of_runs_draws_its_curves_without_redis(submit, monkeypatch):
     run = submit()
     run.state = "failed"
     run.chunks.create(fence=1, seq=1, points=[{"step": n, "epoch": 1, "time": 1, "values": {"loss": 1 / n}} for n in (1, 2, 3)])
-    monkeypatch.setattr(spark, "cache", RedisCache("unix:///nowhere/redis.sock", {}))
+    monkeypatch.setattr(spark, "cache", Cache("unix:///nowhere/redis.sock", {}))
     assert len(spark.spark(run).split()) == 3
 
 

@@ -129,6 +129,14 @@ def test_a_run_that_goes_on_is_not_deleted(signed_in, bob, running):
     assert Run.objects.present().filter(pk=running.pk).exists()
 
 
+def test_a_run_whose_base_could_not_read_the_rows_says_so(signed_in, alice, team):
+    run = made.done(team, alice)
+    client = signed_in(alice)
+    assert "means nothing to it" not in said(client.get(page_of(run)))
+    Run.objects.filter(pk=run.pk).update(evaluation={**run.evaluation, "unknown": 0.82})
+    assert "82 % of their text means nothing to it" in said(client.get(page_of(run)))
+
+
 # --- the list --------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +198,7 @@ def test_the_page_of_a_running_run_says_how_far_it_is(signed_in, alice, running)
         "Step 412 of 1,000",
         "about 5 min left",
         "2,310 tokens/s",
-        "reviews v1",
+        "reviews</bdi> v1",
         "1,000 rows",
         "small-base",
         "1e-4",

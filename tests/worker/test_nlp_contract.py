@@ -56,7 +56,7 @@ def rows_for(task: Task, count=60, seed=1):
         for role in task.roles:
             if role.kind == "label":
                 row[role.name] = pick.choice(["negative", "positive"])
-            elif role.kind == "number":
+            elif role.kind in ("number", "data"):
                 row[role.name] = ""
             elif role.name != "answers":
                 row[role.name] = said(pick)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
@@ -15,9 +15,9 @@ from pydantic import Field, ValidationError
 
 from webapp.api.door import Body, Problem, field_error, page
 from webapp.datasets import rows
-from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload, task_called
+from webapp.datasets.models import PARTS, Dataset, DatasetVersion, Import, NotNow, TooLarge, Upload, task_called
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 LISTED_PROBLEMS = 20  # of each dataset in a list
 UPLOADS = 'Finished tus uploads by part: {"file": id}, or {"train": id, "validation": id, "test": id}.'
@@ -33,7 +33,11 @@ router = Router()
 class Reading(Body):
     """How a file is to be understood; what is left out is guessed or stays as it is."""
 
-    mapping: dict[str, str] | None = Field(None, description="Which column is what: {role: column name}; GET /tasks lists the roles.")
+    mapping: dict[str, str] | None = Field(
+        None,
+        description="Which column is what: {role: column}; a text may be a template of several columns, such as {instruction}\\n\\n{input}. "
+        "GET /tasks lists the roles.",
+    )
     header_row: int | None = Field(None, ge=0, le=1_000_000, description="The line with the column names, from 1; 0: there is none.")
     encoding: str | None = Field(None, max_length=40, description="The file's encoding, such as utf-8 or gb18030.")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="The character between the cells.")
@@ -41,6 +45,9 @@ class Reading(Body):
     member: str | None = Field(None, max_length=500, description="The file of an archive to read.")
     labels: dict[str, str] | None = Field(
         None, description="Labels to rename or merge: {label in the file: label}; an empty name leaves its rows out."
+    )
+    several_labels: Literal["explode", "first", "whole", "wait"] | None = Field(
+        None, description="What becomes of rows with several labels: a row each, the first, all as one label, or nothing yet."
     )
     accept_rejected: bool | None = Field(
         None, description="true: rows that cannot be used are left out. Without it they hold the version back."
@@ -124,8 +131,6 @@ def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> 
             found[part] = Upload.take(actor, file.name or "", file, file.size)
     except TooLarge as error:
         raise Problem(413, "Content Too Large", str(error), field_error(part, str(error))) from None
-    except DiskFull as error:
-        raise Problem(507, "Insufficient Storage", str(error)) from None
     return found
 
 
@@ -223,7 +228,7 @@ def version_rows(
         int(after) if after else -1,
         max(1, min(limit, 1_000)),
     )
-    roles = {role.name for role in TASKS[found.task].roles}
+    roles = {role.name for role in KINDS[found.task].roles}
     return {
         "items": [
             {"id": row["at"], "row": row["row"], "split": row["split"]}
@@ -265,6 +270,7 @@ def described(dataset: Dataset, versions: list[DatasetVersion], reading: Import 
         "columns": [column["name"] for column in report.get("columns", [])],
         "labels": report.get("labels", []),
         "joins": report.get("joins", {}),
+        "several_labels": report.get("several", {}),
         "fits_better": report.get("fits_better", ""),
         "mapping": (reading and reading.options.get("mapping")) or report.get("mapping", {}),
         "version": str(versions[0].pk) if versions else None,

@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
+from webapp.catalog.fitting import fit_tokenizer
 from webapp.catalog.models import ModelVersion, fields_of, skill_of
 from webapp.work.models import WorkItem
 from worker.weights import PICKLES, TOKENIZER_FILES, Unusable, look
@@ -44,6 +45,7 @@ def fetch_model(item: WorkItem) -> None:
     part = model.draft
     try:
         commit, facts = fetch(model.source.split("@")[0], part, lambda done, total: note(model, done, total))
+        fit_tokenizer(part)
     except (Refused, Unusable) as refusal:
         shutil.rmtree(part, ignore_errors=True)
         settle(model, state=ModelVersion.State.FAILED, reason=str(refusal))

@@ -13,7 +13,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from webapp.datasets.models import DatasetVersion
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 PAGE = 100  # rows
 WINDOW = 20_000  # rows held in memory at a time: four row groups
@@ -80,7 +80,7 @@ def alike(version: DatasetVersion, show: str) -> list[int]:
 
     from webapp.datasets.reading import roles
 
-    task = TASKS[version.task]
+    task = KINDS[version.task]
     table = table_of(version, Wanted())[0]
     schema = table.collect_schema()
     here = {role.name: role.name for role in task.roles if role.name in schema}

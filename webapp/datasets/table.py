@@ -19,7 +19,7 @@ from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.pages import about, attachment
 from webapp.people.access import find
 from webapp.work.models import WorkItem
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 from worker.nlp.measures import BASELINES
 from worker.spec import Metric
 
@@ -58,7 +58,7 @@ def render_rows(request: HttpRequest, found: Dataset, shown: DatasetVersion) -> 
     columns = columns_of(found, shown, page)
     context = about(request, found) | {
         "version": shown,
-        "task": TASKS[shown.task],
+        "task": KINDS[shown.task],
         "versions": found.versions.select_related("created_by").annotate(used_by=Count("runs")),
         "baselines": baselines(shown),
         "baseline_metrics": measured(shown),
@@ -107,7 +107,7 @@ def columns_of(found: Dataset, version: DatasetVersion, page: rows.Page) -> list
 
 def titles(version: DatasetVersion) -> dict[str, str]:
     """What people call the columns that the task knows."""
-    return {role.name: _(role.label) for role in TASKS[version.task].roles}
+    return {role.name: _(role.label) for role in KINDS[version.task].roles}
 
 
 def findings(found: Dataset, version: DatasetVersion) -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ def bars(version: DatasetVersion) -> list[dict[str, Any]]:
 def measured(version: DatasetVersion) -> list[Metric]:
     """The first two metrics that the baselines were scored by."""
     scored = {name for score in version.baselines.get("scores", {}).values() for name in score}
-    return [metric for metric in TASKS[version.task].metrics if metric.name in scored][:2]
+    return [metric for metric in KINDS[version.task].metrics if metric.name in scored][:2]
 
 
 def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
 def statistics(version: DatasetVersion) -> list[tuple[str, str, str]]:
     """(name, number, what the address calls its rows) of the numbers that have a name for people; others stay in the API. Where a
     row has several texts, the lengths of each."""
-    known, roles = titles(version), {role.name: role for role in TASKS[version.task].roles}
+    known, roles = titles(version), {role.name: role for role in KINDS[version.task].roles}
     is_needed = any(role.required for role in roles.values())  # then lengths of optional texts say little
     lengths = version.statistics.get("texts", {})
     texts = {name: found for name, found in lengths.items() if name in known and (roles[name].required or not is_needed)}

@@ -16,13 +16,13 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from webapp.datasets.forms import Mapping, chosen_uploads
+from webapp.datasets.forms import SEVERAL_LABELS, Mapping, chosen_uploads
 from webapp.datasets.models import Dataset, NotNow, Upload
 from webapp.datasets.pages import SAMPLES, about, attachment, limits
 from webapp.datasets.table import render_rows
 from webapp.listing import Filter, Listing
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
+from worker.nlp import KINDS, TASKS
 from worker.spec import SpecError
 
 LISTED = 50
@@ -43,7 +43,7 @@ FILTERS = (
             "failed": (gettext_lazy("Failed"), Q(state=Dataset.State.FAILED)),
         },
     ),
-    Filter("task", gettext_lazy("Task"), {slug: (gettext_lazy(task.title), Q(task=slug)) for slug, task in TASKS.items()}),
+    Filter("task", gettext_lazy("Task"), {slug: (gettext_lazy(task.title), Q(task=slug)) for slug, task in KINDS.items()}),
 )
 
 
@@ -68,7 +68,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
     )
     unfinished = Upload.objects.visible_to(actor).filter(created_by=actor.user, dataset=None, sha256="").order_by("-pk")[:5]
     for each in listing.page:
-        each.for_task = TASKS.get(each.task)
+        each.for_task = KINDS.get(each.task)
     context = {
         "listing": listing,
         "page": listing.page,
@@ -144,7 +144,9 @@ def versions(request: HttpRequest, pk: Any) -> HttpResponse:
         raise Http404
     try:
         wanted = Mapping.of(reading).with_answers(request.POST)
-        answers = {"message": wanted.message, "accept_rejected": wanted.accept_rejected}
+        answers: dict[str, Any] = {"message": wanted.message, "accept_rejected": wanted.accept_rejected}
+        if request.POST.get("several_labels") in SEVERAL_LABELS:
+            answers["several_labels"] = request.POST["several_labels"]
         if wanted.is_counted:
             reading.confirm(request.actor, wanted.roles, labels=wanted.labels, **answers)  # type: ignore[attr-defined]
         else:

@@ -14,6 +14,7 @@ from webapp.runs.models.run import CLEARED
 from webapp.runs.spark import spark
 from worker.nlp import TASKS, Task
 from worker.nlp.measures import BASELINES
+from worker.nlp.texts import MUCH_UNKNOWN
 from worker.spec import Metric
 
 MOST_LABELS = 30  # a confusion matrix with more is a carpet: the worst pairs are listed instead
@@ -45,6 +46,12 @@ class Standing:
         """On how many held-out rows the score was measured: of what is written, only some are answered."""
         answered = self.metric.name in self.run.evaluation.get("of_answers", ())
         return int(self.run.evaluation["tried"] if answered else self.run.metrics.get("rows", 0))
+
+    @property
+    def unknown(self) -> str:
+        """How much of the rows' text the base model does not know, where that is much."""
+        share = self.run.evaluation.get("unknown", 0.0)
+        return f"{share:.0%}".replace("%", " %") if share >= MUCH_UNKNOWN else ""
 
     @property
     def score_shown(self) -> str:

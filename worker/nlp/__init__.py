@@ -6,6 +6,7 @@ Torch, transformers, polars, scikit-learn and sacrebleu are imported inside func
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,14 @@ class Task:
         `row` has a key for each mapped role; a role of kind number comes as text too.
         """
         raise NotImplementedError
+
+    def doubts(self, row: dict[str, Any]) -> list[tuple[str, str]]:
+        """What of a mapped row without problems a person should see before it is learnt, as (role, sentence)."""
+        return []
+
+    def kept(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A mapped row without problems as a version keeps it."""
+        return row
 
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
         """What is wrong with the whole: [{"code", "level": "error"|"warning", "message", "role"?}]; errors forbid a version."""
@@ -204,10 +213,17 @@ def _tasks() -> dict[str, Task]:
     return {task.slug: task for task in (Classification(), Translation(), Summarization(), QuestionAnswering(), Generation())}
 
 
+def _kept_for_later() -> dict[str, Task]:
+    from worker.nlp.preferences import Preferences
+
+    return {kind.slug: kind for kind in (Preferences(),)}
+
+
 TASKS: dict[str, Task] = _tasks()
+KINDS: Mapping[str, Task] = ChainMap(TASKS, _kept_for_later())  # what a dataset may hold; a run knows those of TASKS alone
 
 
 def slug_of(name: str) -> str:
-    """The slug of a task by any of its names ("sentiment", "text-generation"); the name itself when there is none."""
+    """The slug of a task, or of another kind of dataset, by any of its names ("sentiment", "text-generation"); the name itself when there is none."""
     plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-    return next((slug for slug, task in TASKS.items() if plain in (slug, *task.aliases)), name)
+    return next((slug for slug, task in KINDS.items() if plain in (slug, *task.aliases)), name)

@@ -8,6 +8,7 @@ from typing import Any
 from worker.nlp import Example, Task, families, folders, measures, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.recipe import FULL, LORA, QUICK, TRAINING
+from worker.nlp.rows import LEADS
 from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
@@ -35,6 +36,7 @@ class Classification(Task):
             _("Text"),
             is_key=True,
             hints=("text", "review", "sentence", "comment", "content", "message", "body", "title", "标题", "评论", "文本", "内容"),
+            leads=LEADS,
         ),
         Role(
             "pair",

@@ -52,10 +52,10 @@ def _is_safetensors(file: Path) -> bool:
 
 
 def open_tokenizer(folder: str | Path) -> Any:
-    from transformers import AutoTokenizer
+    from worker.nlp import tokenizing
 
     check_folder(folder)
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    tokenizer = tokenizing.opened(Path(folder))
     if tokenizer.pad_token is None:  # decoders seldom have one
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer

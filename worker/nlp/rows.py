@@ -8,6 +8,7 @@ from worker.spec import gettext_noop as _
 
 FEWEST_ROWS = 10
 LONGEST_TEXT = 1_000_000  # characters
+LEADS = ("title", "subject", "headline", "heading", "summary", "标题", "題目", "题目")  # columns that stand before a text
 FEW = 2_000  # rows; fewer must be seen more often
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from worker.nlp import TASKS, Example, families
+from worker.nlp import TASKS, Example, Task, families, texts
 from worker.nlp.recipe import read_settings
 from worker.spec import Method, Point, RunSpec, Trouble, Wish
 from worker.spec import gettext_noop as _
@@ -33,6 +33,7 @@ from worker.trainer.rows import ROWS, TOKENS, Flat, choose_pass, layout_of, leng
 Message = dict[str, Any]
 CHUNK = 5_000  # rows tokenised between two looks at the wishes
 MOST_LOGITS = 2**26  # numbers that scoring may hold at a time, where every token gives one for each word of the vocabulary
+ROWS_LOOKED_AT = 500  # for characters that the model does not know
 TELL_S = 1.0  # scoring says so often how far it is; a trainer that is silent for long is taken for hung
 
 
@@ -120,6 +121,12 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         notes.append(
             f"{cut:,} of {(frame['_split'] == 'train').sum():,} rows are longer than what a step reads; the rest of them is not learnt. "
             "Raise “Longest text” or, where answers are written, “Longest answer” to learn all of it."
+        )
+    unknown = _unknown(task, tokenizer, frame.filter(pl.col("_split") == "train"))
+    if unknown >= texts.MUCH_UNKNOWN:
+        notes.append(
+            f"The base model does not know the characters of these rows: {unknown:.0%} of their text means nothing to it. "
+            "Choose a base model that reads their language."
         )
     learner, upper = learner_of(model, spec.method, settings).to(accelerator.device), None
     if spec.method == Method.QUICK and isinstance(forward, Flat):
@@ -356,7 +363,7 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     model.set_attn_implementation(stock_attention)
     intervals = evaluation["intervals"]
     more, drawn = yield from tried(model, tokenizer, rows, "answering")
-    metrics, evaluation = {**metrics, **more}, {"split": split, **evaluation, **drawn, "of_answers": sorted(more)}
+    metrics, evaluation = {**metrics, **more}, {"split": split, **evaluation, **drawn, "of_answers": sorted(more), "unknown": unknown}
     evaluation["intervals"] = intervals | drawn.get("intervals", {})
     _check_rows(hashing, spec, wait=True)
     yield _log(f"Held-out rows ({split}): {_said({name: metrics[name] for name in metrics if name != 'rows'})}. Saving the model.")
@@ -376,6 +383,13 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         "model_sha256": saved.manifest_sha256,
         "bytes": saved.bytes,
     }
+
+
+def _unknown(task: Task, tokenizer: Any, rows: pl.DataFrame) -> float:
+    """The share of the rows' texts that the tokenizer does not know, counted in rows from all over the table."""
+    some = rows.gather_every(max(1, len(rows) // ROWS_LOOKED_AT))
+    columns = [role.name for role in task.roles if role.kind == "text" and role.name in some.columns]
+    return texts.unknown_share(tokenizer, [text for name in columns for text in some[name].to_list() if text])
 
 
 def _weight(examples: Sequence[Example]) -> int:

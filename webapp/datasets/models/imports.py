@@ -12,13 +12,14 @@ from django.utils.translation import gettext as _
 
 from webapp import queue
 from webapp.datasets.models.version import DatasetVersion
+from webapp.datasets.reading import templates
 from webapp.people.access import Actor
 from webapp.people.models import TeamScoped
 from webapp.work.models import WorkItem
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 from worker.spec import SpecError
 
-READING_OPTIONS = ("header_row", "encoding", "delimiter", "sheet", "member")  # change how the bytes are understood
+READING_OPTIONS = ("header_row", "encoding", "delimiter", "sheet", "member", "several_labels")  # change how the bytes are understood
 
 
 class NotNow(Exception):
@@ -90,7 +91,7 @@ class Import(TeamScoped):
 
     def confirm(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
         """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,
-        `delimiter`, `sheet` or `task`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
+        `delimiter`, `sheet`, `several_labels` or `task`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
         given = {name: value for name, value in options.items() if value is not None}
         task = given.pop("task", self.dataset.task)
         wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True}
@@ -113,7 +114,7 @@ class Import(TeamScoped):
 
     def check_mapping(self, mapping: Mapping[str, str]) -> None:
         columns = [column["name"] for column in self.report.get("columns", [])]
-        task = TASKS[self.dataset.task]
+        task = KINDS[self.dataset.task]
         roles = [role.name for role in task.roles]
         for role, column in mapping.items():
             if role not in roles and role != "split":
@@ -121,7 +122,10 @@ class Import(TeamScoped):
                     "mapping",
                     _("%(role)s is not something this task needs; it needs %(roles)s.") % {"role": role, "roles": ", ".join(roles)},
                 )
-            if column not in columns:
+            if templates.is_template(column, columns):
+                if wrong := templates.problem(column, columns):
+                    raise SpecError("mapping", wrong)
+            elif column not in columns:
                 raise SpecError(
                     "mapping",
                     _("The file has no column called %(column)s. It has %(columns)s.")
@@ -129,7 +133,8 @@ class Import(TeamScoped):
                 )
         for needed in task.lacking({role: column for role, column in mapping.items() if column}):
             raise SpecError("mapping", _("Choose the column that holds: %(role)s.") % {"role": _(needed.label)})
-        if len(set(mapping.values())) < len(mapping):
+        used = [name for source in mapping.values() for name in templates.sources({"": source}, columns)]
+        if len({*used}) < len(used):
             raise SpecError("mapping", _("One column cannot have two roles."))
 
     def _publish(self) -> None:

@@ -103,10 +103,12 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
         lacks = [~full(role) for role in needed] + ([pl.col(label.name).str.strip_chars().is_in(looked.nothing)] if label else [])
         mapped = mapped.filter(pl.any_horizontal(pl.lit(False), *lacks)).head(MOST_PROBLEMS)
     refused, told = 0, {role.name for role in needed}  # of these and of labels it is said how many are missing
-    others: dict[str, Counter[str]] = defaultdict(Counter)
+    others, unsure = defaultdict[str, Counter[str]](Counter), defaultdict[str, list[tuple[int, str]]](list)
     for frame in mapped.collect_batches(maintain_order=True):
         for row in frame.iter_rows(named=True):
             if not (wrong := wrong_with(task, row, label, looked.kept)):
+                for role, sentence in task.doubts(row):
+                    unsure[role].append((row["_row"], sentence))
                 continue
             refused += 1
             if len(looked.problems) < MOST_PROBLEMS:
@@ -119,6 +121,12 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
     for role, sentences in others.items():
         text = f"Rows to be left out because of their {titles.get(role, role)}: {sentences.total():,}. {sentences.most_common(1)[0][0]}"
         looked.findings.append(Finding(f"bad_{role}", text, count=sentences.total(), column=mapping.get(role, ""), asks="accept_rejected"))
+    for role, rows_in_doubt in unsure.items():
+        number, sentence = rows_in_doubt[0]
+        text = f"Rows whose {titles.get(role, role)} should be looked at: {len(rows_in_doubt):,}, the first is row {number:,}. {sentence}"
+        looked.findings.append(
+            Finding(f"doubtful_{role}", text, count=len(rows_in_doubt), column=mapping.get(role, ""), asks="confirmation")
+        )
 
 
 def refusal(row: dict[str, Any], wrong: list[tuple[str, str]], mapping: dict[str, str], file: str, level: str = "warning") -> Problem:

@@ -12,23 +12,29 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Limits, Problem, Published, ReadingError
+from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Limits, Problem, Published, ReadingError, templates
 from webapp.datasets.reading import findings as findings_of
 from webapp.datasets.reading import roles as roles_of
 from webapp.datasets.reading import split as splits_of
+from webapp.datasets.reading.several import Several
 from webapp.datasets.reading.staging import Progress, defused, write
-from worker.nlp import TASKS, Task
+from worker.nlp import KINDS, Task
 
 SLICE = 50_000  # staged rows in memory at a time
 
 
 def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, Any]:
-    task, mapping = TASKS[job["task"]], dict(job["mapping"])
+    task, mapping = KINDS[job["task"]], dict(job["mapping"])
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     staged = [(item["part"], pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
     columns = [name for name in staged[0][1].collect_schema().names() if name != "_row"]
     check_mapping(mapping, columns, task)
+    staged = [(part, templates.with_made(rows, mapping)) for part, rows in staged]
+    label, several, how = roles_of.label_of(task, mapping), None, job.get("several_labels") or ""
+    if label and (several := Several.find(pl.concat([rows for _, rows in staged]), mapping[label.name])):
+        several.refuse(how)
+        staged = [(part, several.applied(rows, how)) for part, rows in staged]
     known = [
         p if isinstance(p, Problem) else Problem(**p)
         for p in job.get("problems") or []
@@ -44,12 +50,13 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         raise ReadingError("rejected_rows", text, file=first.file or None, row=first.row, column=first.column or None)
     labels = dict(good.group_by("label").len().sort("label").iter_rows()) if judge.label else {}
     refuse(task.dataset_problems(good.height, labels, {}), mapping)
+    good, about_key = splits_of.by_question(good, judge.key_label)
     part, findings = splits_of.assign(good, int(job.get("seed", 13)), list(job.get("shares") or (0.8, 0.1, 0.1)))
     sizes = dict(part.value_counts().iter_rows())
     splits = {name: sizes.get(name, 0) for name in PARTS}
     found = task.dataset_problems(good.height, labels, splits)
     refuse(found, mapping)
-    findings += [findings_of.named(p, mapping) for p in found]
+    findings += about_key + [findings_of.named(p, mapping) for p in found]
     placed = judged.with_row_index("at").join(good_places(judged, part), on="at", how="left", maintain_order="left")["part"]
     path = out / "version.parquet"
     names = {name: f"x_{name}" for name in columns if name not in mapping.values()}
@@ -57,6 +64,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     write_version(staged, placed, judge, roles, names, path, progress)
     progress("looking", 0, 1)
     looked = findings_of.look(pl.scan_parquet(path, glob=False), {role: role for role in roles.values()}, task, progress)
+    noticed = several.without_conflicts(looked.findings, how) if several and several.rows else looked.findings
     return Published(
         path=str(path),
         sha256=sha256(path),
@@ -67,7 +75,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         labels=[{"name": name, "rows": labels[name]} for name in sorted(labels, key=class_order)],
         statistics=looked.statistics,
         problems=judge.problems,
-        findings=list({f.code: f for f in (*(f for f in looked.findings if not f.asks), *findings)}.values()),
+        findings=list({f.code: f for f in (*(f for f in noticed if not f.asks), *findings)}.values()),
     ).to_json()
 
 
@@ -76,7 +84,10 @@ def check_mapping(mapping: dict[str, str], columns: list[str], task: Task) -> No
     for name, column in mapping.items():
         if name not in known:
             raise ReadingError("no_such_role", f"{task.title} knows no role called {name}.", column=column)
-        if column not in columns:
+        if templates.is_template(column, columns):
+            if wrong := templates.problem(column, columns):
+                raise ReadingError("bad_template", wrong, column=name)
+        elif column not in columns:
             raise ReadingError(
                 "missing_column", f"There is no column called {column}. There are: {', '.join(columns[:20])}.", column=column
             )
@@ -116,10 +127,11 @@ class Judge:
         self.joins = {key.strip(): value.strip() for key, value in joins.items()}
         self.kept = {*kept, *(label for label, to in self.joins.items() if label == to)}
         self.problems, self.rejected = problems[:MOST_PROBLEMS], 0
-        self.label, self.key = roles_of.label_of(task, mapping), roles_of.key_of(task, mapping).name
+        key = roles_of.key_of(task, mapping)
+        self.label, self.key, self.key_label = roles_of.label_of(task, mapping), key.name, key.label.lower()
 
     def all(self, staged: list[tuple[str, pl.LazyFrame]], paths: list[Path]) -> pl.DataFrame:
-        """key, label, brought, good: one small row for each staged one, in order."""
+        """key, whole, label, brought, good: one small row for each staged one, in order."""
         with self.path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["row", "file", "reason", *map(defused, staged[0][1].collect_schema().names()[1:])])
@@ -157,6 +169,7 @@ class Judge:
         label = mapped[self.label.name] if self.label else pl.Series([""]).new_from_index(0, rows.height)
         return rows.select(
             pl.col(self.mapping[self.key]).hash(13).alias("key"),
+            pl.struct(self.mapping[role.name] for role in roles).hash(13).alias("whole"),
             pl.Series("alike", alike, pl.UInt64),
             label.alias("label"),
             brought.alias("brought"),
@@ -213,7 +226,8 @@ def write_version(
                 if label:
                     chosen = chosen.with_columns(judge.joined(pl.col(label)).alias(label))
                 if chosen.height:
-                    yield chosen
+                    kept = [judge.task.kept(row) for row in chosen.select(roles.values()).iter_rows(named=True)]
+                    yield chosen.with_columns(pl.DataFrame(kept, schema=dict.fromkeys(roles.values(), pl.String)))
 
     write(whole_groups(parts()), columns, path)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from webapp.datasets.reading import MOST_PROBLEMS, ROW_GROUP, Limits, Problem, ReadingError
+from webapp.datasets.reading import MOST_PROBLEMS, ROW_GROUP, Finding, Limits, Problem, ReadingError
 
 Progress = Callable[[str, int, int], None]
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -32,6 +32,8 @@ class Desk:
     rejected: int = 0
     blank: int = 0  # records without anything in their cells
     originals: dict[str, str] = field(default_factory=dict)  # unique name: name in the file
+    labels: set[str] = field(default_factory=set)  # columns of which the file itself says that they hold labels
+    findings: list[Finding] = field(default_factory=list)  # about the file as a whole
 
     def __post_init__(self) -> None:
         self._rejects = self.rejects_path.open("w", newline="", encoding="utf-8")
