@@ -395,7 +395,7 @@ def test_another_base_brings_its_settings_and_keeps_what_was_touched(stage, sign
     assert tab.locator("[name=target_lang]").count() == 1
     tab.locator("[name=epochs]").fill("7")
     stage.pages["/runs/new/"] = (client.get(f"/runs/new/?base={talker.pk}&epochs=7").content, "")
-    tab.get_by_label("From what base model").select_option(str(talker.pk))
+    tab.get_by_label("Base model", exact=True).select_option(str(talker.pk))
     tab.locator("[name=packing]").wait_for(state="attached")
     assert tab.locator("[name=target_lang]").count() == 0 and tab.locator("[name=epochs]").input_value() == "7"
     query = parse_qs(urlsplit(tab.url).query)

@@ -41,6 +41,7 @@ IMPORTED = {
     "labels": [{"name": "Billing", "rows": 47, "missing": False}, {"name": "Biling", "rows": 4, "missing": False}],
     "joins": {"Biling": "Billing"},
     "fits_better": "",
+    "several_labels": {},
     "mapping": {"text": "ticket", "label": "category"},
     "version": None,
     "versions": [],
