@@ -150,7 +150,7 @@ def test_asking_twice_fetches_once_and_doing_the_work_twice_is_harmless(hub, fet
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda hub: hub.repositories.clear(), "no public model of that name"),
+        (lambda hub: hub.repositories.clear(), "no public model with that name"),
         (lambda hub: hub.gated.add("tiny/base"), "Choose another model"),
         (lambda hub: drop(hub, "model.safetensors"), "formats that can run code"),
         (lambda hub: drop(hub, "model.safetensors", "pytorch_model.bin"), "no weights"),

@@ -31,16 +31,20 @@ MOST_POINTS = 10_000  # in one answer
 
 
 class NewRun(Body):
-    version: UUID
-    task: str | None = None
-    base_model: UUID | None = None
-    method: str = DEFAULT_METHOD
-    settings: dict[str, Any] = Field(default_factory=dict)
-    name: str = Field("", max_length=200)
+    version: UUID = Field(description="The rows to learn from: a dataset's `version`.")
+    task: str | None = Field(None, description="The version's task, as a check; another one is refused.")
+    base_model: UUID | None = Field(
+        None, description="The model to start from; left out, the one that fits best. GET /models?trainable=true lists them."
+    )
+    method: str = Field(DEFAULT_METHOD, description="full, quick or lora; GET /tasks says which fit.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Settings that differ from their defaults: {name: value}; GET /tasks lists them."
+    )
+    name: str = Field("", max_length=200, description="The run's name; left out, the dataset's with a number.")
 
 
 class Renaming(Body):
-    name: str = Field(max_length=200)
+    name: str = Field(max_length=200, description="The new name.")
 
 
 def living() -> Any:

@@ -13,11 +13,12 @@ from asgiref.sync import sync_to_async
 
 from webapp.datasets.models import DatasetVersion
 from webapp.spreadsheet import Sheet
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 PAGE = 100  # rows
 WINDOW = 20_000  # rows held in memory at a time: four row groups
 COMPARED = 1_000_000  # rows of a version in which rows are looked for that share their texts
+SHOWS = ("conflicts", "duplicates")
 AT_ONCE = 2_000  # of those rows, fetched together
 PATIENCE = 2.0  # seconds that one search may take; the answer then says how far it came
 
@@ -78,7 +79,7 @@ def alike(version: DatasetVersion, show: str) -> list[int]:
 
     from webapp.datasets.reading import roles
 
-    task = TASKS[version.task]
+    task = KINDS[version.task]
     table = table_of(version, Wanted())[0]
     schema = table.collect_schema()
     here = {role.name: role.name for role in task.roles if role.name in schema}
