@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from worker.nlp import Example, families, language, overlap, texts
+from worker.nlp import Example, families, language, overlap, templates, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.decoding import decode
 from worker.nlp.language import Written
@@ -299,8 +299,7 @@ def _plain(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[list[int
 
 
 def _rendered(tokenizer: Any, messages: Sequence[dict[str, str]], asks: bool) -> list[int]:
-    ids: list[int] = tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False, add_generation_prompt=asks)
-    return ids
+    return templates.ids(tokenizer, messages, asks)
 
 
 def _templated(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[tuple[list[int], list[int]]]:

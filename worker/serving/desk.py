@@ -17,7 +17,7 @@ from worker.nlp import language
 from worker.serving.pool import Pool, Warm
 from worker.serving.questions import Question, Row, groups
 from worker.serving.writing import ALIVE_S, Writing
-from worker.spec import SpecError
+from worker.spec import SpecError, Trouble
 from worker.weights import Unusable
 
 log = logging.getLogger(__name__)
@@ -149,9 +149,9 @@ class Desk:
             if len(rows) > 1:
                 return self.answer_one_by_one(warm, rows)
             self.fail(question.id, str(refusal))
-        except Unusable as refusal:
+        except (Unusable, Trouble) as refusal:
             for identifier in {row.question.id for row in rows}:
-                self.fail(identifier, str(refusal))
+                self.fail(identifier, told(refusal))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # a tokenizer may panic in Rust, and that is no Exception
@@ -228,8 +228,8 @@ class Desk:
         try:
             with self.busy([row]):
                 writing.step()
-        except Unusable as refusal:
-            self.fail(row.question.id, str(refusal))
+        except (Unusable, Trouble) as refusal:
+            self.fail(row.question.id, told(refusal))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:
@@ -259,6 +259,10 @@ class Desk:
     def drop(self, identifier: str) -> None:
         with self.changed:
             self.waiting.pop(identifier, None)
+
+
+def told(refusal: Exception) -> str:
+    return f"{refusal.text} {refusal.remedy}" if isinstance(refusal, Trouble) else str(refusal)
 
 
 def storable(value: Any) -> Any:
