@@ -137,6 +137,7 @@ UPLOAD_CHUNK = 8 * 1024**2  # bytes in one tus PATCH
 FORM_LIMIT = 64 * 1024**2  # bytes in one multipart API upload
 BODY_LIMIT = 1024**2  # bytes in any other request body
 MODEL_LIMIT = env.int("MODEL_LIMIT", default=10 * 1024**3)  # bytes of a model fetched from the hub
+TRAIN_MEMORY = env.int("TRAIN_MEMORY", default=0)  # bytes that one trainer may take; 0: three quarters of the machine's
 SERVE_MEMORY = env.int("SERVE_MEMORY", default=2 * 1024**3)  # bytes of weights that one serve worker keeps warm
 SERVE_DEVICE = env.str("SERVE_DEVICE", default="cpu")  # cpu | cuda | auto
 SERVE_ENGINE = env.str("SERVE_ENGINE", default="auto")  # auto | torch | fp32 | int8: what computes answers on a processor

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,8 @@ class Attendance:
         """What is due by the clock."""
         t = boottime()
         self.press(t)
+        if machine.gpus() and self.trainer.memory > machine.trainer_memory(settings.TRAIN_MEMORY):  # without one it limits itself
+            self.kill(states.ending_of(Exit.OUT_OF_MEMORY, progressed=self.progressed))
         if t - self.renewed_at >= settings.LEASE_RENEW:
             self.obey(self.attempt.renew())
             self.renewed_at, self.asked_at = t, t
@@ -282,6 +285,10 @@ class Attendance:
         status = self.trainer.status()
         said = {key: str(self.failure.get(key, "")) for key in ("text", "remedy")}
         ending = self.verdict or states.ending_of(status, self.trainer.last_words(), progressed=self.progressed, **said)
+        if ending.kind == "crash" and self.trainer.kernel_took_it:
+            ending = states.ending_of(Exit.OUT_OF_MEMORY, progressed=self.progressed)
+        elif ending.kind == "out_of_memory" and not self.is_ready:  # smaller batches mend nothing of what comes before them
+            ending = replace(states.ending_of(Exit.OUT_OF_MEMORY), is_final=True)
         if ending.kind == "stopped" and self.told == Wish.RUN and status == Exit.STOPPED:
             # it left on its own word, a lease that ran out or a signal from outside: nobody asked for that here
             ending = Ending("crash", _("The trainer left without being asked."), progressed=self.progressed)

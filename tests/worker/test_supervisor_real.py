@@ -68,3 +68,13 @@ def test_a_real_run_survives_the_death_of_its_trainer_and_becomes_a_model(real, 
     assert {"macro_f1", "accuracy"} <= set(run.metrics)
     assert (run.folder / "model" / "model.safetensors").is_file()
     assert run.result.manifest_sha256
+
+
+def test_a_run_that_memory_does_not_suffice_for_says_so_and_is_not_tried_again(real, submit, worker, settings):
+    settings.TRAIN_MEMORY = 300 * 2**20
+    run, spares = submit("full", {"epochs": 1}), Spares()
+    attend(Run.claim(worker), spares, threading.Event())
+    spares.close()
+    run.refresh_from_db()
+    assert (run.state, run.reason_code, run.attempts_total) == ("failed", "out_of_memory", 1)
+    assert run.why.startswith("Ran out of memory.") and "TRAIN_MEMORY" in run.why
