@@ -22,15 +22,28 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")  # no secret ever reaches the child
 NO_MEMORY = ("memory allocation of", "Cannot allocate memory", "MemoryError", "out of memory")
+WATCH_S = 1.0  # so often it is asked whether anybody still waits
 SILENCE_S = 5.0  # between closing its output and leaving
 
 
-def run(verb: str, job: dict[str, Any], on_progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
-    """What the verb answers. Raises ReadingError with a plain sentence for every failure, a killed child included."""
+class Unwanted(Exception):
+    """Nobody waits for this reading any more."""
+
+
+def run(
+    verb: str,
+    job: dict[str, Any],
+    on_progress: Callable[[str, int, int], None] | None = None,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> dict[str, Any]:
+    """What the verb answers. Raises ReadingError with a plain sentence for every failure, a killed child included, and Unwanted
+    soon after `is_wanted` (asked in a thread of its own) said no."""
     limits = replace(Limits(), **job.get("limits") or {})
     with tempfile.TemporaryFile() as noise, child(verb, job, noise) as process:
         deadline = threading.Timer(limits.wall_s, kill, [process])
         deadline.start()
+        over, dropped = threading.Event(), threading.Event()
+        threading.Thread(target=watch, args=[is_wanted, process, over, dropped], daemon=True).start()
         answer: dict[str, Any] | None = None
         try:
             assert process.stdin and process.stdout
@@ -49,13 +62,29 @@ def run(verb: str, job: dict[str, Any], on_progress: Callable[[str, int, int], N
         finally:
             late = not deadline.is_alive()
             deadline.cancel()
+            over.set()
             kill(process)
         if answer and answer["kind"] == "result":
             result: dict[str, Any] = answer["result"]
             return result
         if answer:
             raise ReadingError(**answer["error"])
+        if dropped.is_set():
+            raise Unwanted
         raise post_mortem(process.returncode, late, limits, last_words(noise))
+
+
+def watch(is_wanted: Callable[[], bool], process: subprocess.Popen[bytes], over: threading.Event, dropped: threading.Event) -> None:
+    """End the child when nobody wants its answer any more."""
+    while not over.wait(WATCH_S):
+        try:
+            goes_on = is_wanted()
+        except Exception:  # who cannot be asked just now is asked again
+            log.exception("could not ask whether a reading is still wanted")
+            continue
+        if not goes_on:
+            dropped.set()
+            return kill(process)
 
 
 def child(verb: str, job: dict[str, Any], noise: Any) -> subprocess.Popen[bytes]:
@@ -88,6 +117,9 @@ def last_words(noise: Any) -> str:
 def post_mortem(status: int, late: bool, limits: Limits, noise: str) -> ReadingError:
     """Why the child left without an answer."""
     log.warning("a reading ended with status %s and said: %s", status, noise or "nothing")
+    if status == -signal.SIGPROF:
+        text = f"Reading came no further for {limits.silent_cpu_s} seconds and was stopped. Save the file again as CSV, or upload a part of it."
+        return ReadingError("too_slow", text)
     if late or status == -signal.SIGXCPU:
         return ReadingError("too_slow", f"Reading took longer than {limits.wall_s / 60:.0f} minutes. Split the file and upload the parts.")
     if status == -signal.SIGXFSZ or "No space left" in noise:

@@ -11,9 +11,10 @@ import polars as pl
 
 from webapp.datasets.reading import MIB
 from webapp.datasets.reading.json_records import WHOLE, as_json
-from webapp.datasets.reading.staging import Desk
+from webapp.datasets.reading.staging import Desk, size_of
 
 FOOTER = 16 * MIB
+LEAST_TEXT = 512 * MIB  # bytes of text that any file may unfold to
 GROUP = 1024 * MIB  # bytes of one row group after unpacking
 CODEC_RATIO = 2_000  # zstd and dictionaries shrink repetitive columns a lot, but not without end
 
@@ -125,12 +126,17 @@ def frames(path: Path, desk: Desk) -> tuple[list[str], Iterator[pl.DataFrame]]:
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is a damaged Parquet file. Write it again.") from None
     lazy = lazy.select(as_text(name, kind) for name, kind in schema.items())
+    most = max(CODEC_RATIO * path.stat().st_size, LEAST_TEXT)
 
     def each() -> Iterator[pl.DataFrame]:
-        done = 0
+        done, unfolded = 0, 0
         try:
             for frame in lazy.collect_batches(chunk_size=20_000, maintain_order=True):
                 desk.progress("reading", done, rows)
+                unfolded += size_of(frame)
+                if unfolded > most:  # one entry of a dictionary may stand for a million cells, of which the footer knows nothing
+                    text = f"{desk.name} unfolds to more than {most // MIB:,} MB before row {done + frame.height:,}. Upload it as CSV, or a part of it."
+                    raise desk.fail("bomb", text)
                 yield frame.with_row_index("_row", done + 1).with_columns(pl.col("_row").cast(pl.Int64))
                 done += frame.height
         except pl.exceptions.PolarsError:

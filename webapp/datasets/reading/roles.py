@@ -10,6 +10,7 @@ import polars as pl
 
 from webapp.datasets.reading import SPLIT, Column
 from webapp.datasets.reading.columns import MOST_LABELS, is_split, share
+from webapp.datasets.reading.staging import beginnings
 from worker.nlp import TASKS, Task
 from worker.nlp.languages import NAMES
 from worker.spec import Role
@@ -18,6 +19,7 @@ EAST_ASIAN = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 RECORDS = ("[{", "{")  # a cell that begins like this is a record, not a text
 IN_ORDER = "a column of texts, taken in the order of the file"
 FEW_VALUES = 20  # different short values, as labels have
+SEEN = 500  # characters of a text that tell its script
 NATIVE = (
     "deutsch englisch französisch chinesisch français anglais allemand chinois español inglés italiano português русский "
     "английский mandarin 中文 英文 汉语 漢語 英语 英語 日语 日本語 法语 德语 한국어"
@@ -247,6 +249,6 @@ def in_two_scripts(columns: list[Column], rows: pl.LazyFrame) -> bool:
     texts = [c.name for c in columns if c.type == "text" and c.distinct > 2]
     if len(texts) < 2:
         return False
-    few = rows.select(texts).head(1_000).collect()
+    few = beginnings(rows.select(texts), 1_000, SEEN)
     shares = [share(few[text], EAST_ASIAN) for text in texts]
     return max(shares) > 0.6 and min(shares) < 0.4
