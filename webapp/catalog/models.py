@@ -17,7 +17,6 @@ from django.utils.functional import cached_property
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from webapp import queue
 from webapp.catalog.starters import starters
 from webapp.ids import uuid7
 from webapp.people.access import WRITE, Actor
@@ -226,8 +225,7 @@ class ModelVersion(models.Model):
         return True
 
     def _queue_fetching(self) -> None:
-        WorkItem.objects.create(kind="fetch_model", subject=self.pk)
-        queue.ring_on_commit(queue.DATA)
+        WorkItem.add("fetch_model", self.pk, team=self.team_id)
 
     # --- how one goes ---
     def delete_softly(self) -> bool:

@@ -35,7 +35,7 @@ class Limits:
 
     memory: int = 3 * 1024 * MIB  # bytes of address space of the child
     cpu_s: int = 1_800
-    silent_cpu_s: int = 60  # of a processor's time without a word of progress
+    silent_cpu_s: float = 60  # of a processor's time without a word of progress
     wall_s: float = 2_400.0
     file: int = 8 * 1024 * MIB  # bytes of any file written
     plain: int = 2 * 1024 * MIB  # bytes after unpacking

@@ -39,7 +39,7 @@ def die_with_parent() -> None:
 class Teller:
     """Writes messages to the parent; progress at most five times a second."""
 
-    def __init__(self, out: TextIO, silent_cpu_s: int) -> None:
+    def __init__(self, out: TextIO, silent_cpu_s: float) -> None:
         self.out, self.last, self.silent_cpu_s = out, 0.0, silent_cpu_s
         self.is_alive()
 

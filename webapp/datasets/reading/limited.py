@@ -6,15 +6,17 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from webapp.datasets.reading import Limits, ReadingError
 
@@ -37,20 +39,22 @@ def run(
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> dict[str, Any]:
     """What the verb answers. Raises ReadingError with a plain sentence for every failure, a killed child included, and Unwanted
-    soon after `is_wanted` (asked in a thread of its own) said no."""
+    soon after `is_wanted` said no."""
     limits = replace(Limits(), **job.get("limits") or {})
     with tempfile.TemporaryFile() as noise, child(verb, job, noise) as process:
         deadline = threading.Timer(limits.wall_s, kill, [process])
         deadline.start()
-        over, dropped = threading.Event(), threading.Event()
-        threading.Thread(target=watch, args=[is_wanted, process, over, dropped], daemon=True).start()
         answer: dict[str, Any] | None = None
         try:
             assert process.stdin and process.stdout
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps({**job, "verb": verb}).encode())
                 process.stdin.close()
-            for line in process.stdout:
+            for line in lines_of(process.stdout):
+                if not (line or is_wanted()):
+                    raise Unwanted
+                if not line:
+                    continue
                 message = json.loads(line)
                 if message["kind"] == "progress":
                     if on_progress:
@@ -62,29 +66,38 @@ def run(
         finally:
             late = not deadline.is_alive()
             deadline.cancel()
-            over.set()
             kill(process)
         if answer and answer["kind"] == "result":
             result: dict[str, Any] = answer["result"]
             return result
         if answer:
             raise ReadingError(**answer["error"])
-        if dropped.is_set():
-            raise Unwanted
         raise post_mortem(process.returncode, late, limits, last_words(noise))
 
 
-def watch(is_wanted: Callable[[], bool], process: subprocess.Popen[bytes], over: threading.Event, dropped: threading.Event) -> None:
-    """End the child when nobody wants its answer any more."""
-    while not over.wait(WATCH_S):
+def lines_of(pipe: IO[bytes]) -> Iterator[bytes]:
+    """Its lines, and an empty one every WATCH_S: whoever reads looks up then."""
+    arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+    def gather() -> None:
+        for line in pipe:
+            arrived.put(line)
+        arrived.put(None)
+
+    threading.Thread(target=gather, daemon=True).start()
+    due = time.monotonic() + WATCH_S
+    while True:
         try:
-            goes_on = is_wanted()
-        except Exception:  # who cannot be asked just now is asked again
-            log.exception("could not ask whether a reading is still wanted")
-            continue
-        if not goes_on:
-            dropped.set()
-            return kill(process)
+            line = arrived.get(timeout=max(0.0, due - time.monotonic()))
+        except queue.Empty:
+            line = b""
+        if line is None:
+            return
+        if line:
+            yield line
+        if time.monotonic() >= due:
+            due = time.monotonic() + WATCH_S
+            yield b""
 
 
 def child(verb: str, job: dict[str, Any], noise: Any) -> subprocess.Popen[bytes]:
@@ -118,7 +131,7 @@ def post_mortem(status: int, late: bool, limits: Limits, noise: str) -> ReadingE
     """Why the child left without an answer."""
     log.warning("a reading ended with status %s and said: %s", status, noise or "nothing")
     if status == -signal.SIGPROF:
-        text = f"Reading came no further for {limits.silent_cpu_s} seconds and was stopped. Save the file again as CSV, or upload a part of it."
+        text = f"Reading came no further for {limits.silent_cpu_s:.0f} seconds and was stopped. Save the file again as CSV, or upload a part of it."
         return ReadingError("too_slow", text)
     if late or status == -signal.SIGXCPU:
         return ReadingError("too_slow", f"Reading took longer than {limits.wall_s / 60:.0f} minutes. Split the file and upload the parts.")
