@@ -128,6 +128,7 @@ FILES = Path(env.str("TUNEBENCH_FILES", default=str(HOME / "files")))  # blobs, 
 REDIS_URL = env.str("REDIS_URL", default=f"unix://{redis_socket()}")
 STARTERS = ROOT / "starters"  # small models of our own that come with the product
 MODEL_DIRS = [Path(p).resolve() for p in env.list("TUNEBENCH_MODEL_DIRS", default=[])]
+HUB_TOKEN = env.str("HUB_TOKEN", default="")  # sent to the hub with every editor's fetch; HF_TOKEN never is
 HUB_OFFLINE = env.bool("HF_HUB_OFFLINE", default=False)
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
