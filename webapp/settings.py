@@ -134,6 +134,9 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 
 # --- Limits, each shown to people before it is hit --------------------------------------------------------------------
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=2 * 1024**3)  # bytes in one dataset file
+TEAM_QUOTA = env.int("TEAM_QUOTA", default=100 * 1024**3)  # bytes of dataset files and fetched models that one team may hold
+PURGE_DAYS = env.float("PURGE_DAYS", default=30.0)  # so long what was deleted can be restored
+PREDICTION_DAYS = env.float("PREDICTION_DAYS", default=180.0)  # so long questions and answers are kept; 0: for ever
 UPLOAD_CHUNK = 8 * 1024**2  # bytes in one tus PATCH
 FORM_LIMIT = 64 * 1024**2  # bytes in one multipart API upload
 BODY_LIMIT = 1024**2  # bytes in any other request body

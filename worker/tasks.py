@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +14,7 @@ from webapp import queue
 from webapp.catalog.fetching import tidy
 from webapp.datasets.reading import ReadingError
 from webapp.datasets.reading.limited import Unwanted
+from webapp.home.purge import purge
 from webapp.runs.models import Run
 from webapp.work.agent import Agent
 from webapp.work.models import Claimable, Hopeless, Worker, WorkItem
@@ -32,6 +34,8 @@ KINDS = {  # imported when first called
 MOST_READINGS = 4  # side by side, if there is so much memory for each
 MEMORY_OF_A_READING = 3 * 1024**3
 DOWNLOADS = 2  # side by side
+PURGE_S = 6 * 3600.0
+purged_at = -PURGE_S  # a clock
 
 agent: Agent | None = None  # of this process, once it works
 spares = Spares()
@@ -48,13 +52,22 @@ def make_agent(queues: list[str]) -> Agent:
     trains = bool({queue.TRAIN_CPU, queue.TRAIN_GPU} & set(queues))
     worker = Worker.register("train" if trains else "data", queues, machine.device())
     kinds: list[type[Claimable]] = [*([Run] if trains else []), *([WorkItem] if queue.DATA in queues else [])]
-    return Agent(worker, kinds, do, rest if trains else tidy, [Q()] if trains else lanes())
+    return Agent(worker, kinds, do, rest if trains else look_around, [Q()] if trains else lanes())
 
 
 def lanes() -> list[Q]:
     """What a data worker does side by side: slow files beside the others, and downloads apart from both."""
     readings = max(2, min(MOST_READINGS, machine.memory() // MEMORY_OF_A_READING))
     return [~Q(kind="fetch_model")] * readings + [Q(kind="fetch_model")] * DOWNLOADS
+
+
+def look_around() -> None:
+    """What a data worker does while nothing waits."""
+    global purged_at
+    tidy()
+    if time.monotonic() >= purged_at + PURGE_S:
+        purged_at = time.monotonic()
+        purge()
 
 
 def rest() -> None:
