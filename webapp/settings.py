@@ -1,6 +1,7 @@
 """Every setting, from the environment; a wrong value stops the start with a sentence."""
 
 import os
+import sys
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import mkdtemp
@@ -53,6 +54,11 @@ PORT = env.int("PORT", default=8000)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 HTTPS = env.bool("HTTPS", default=False)
+FORWARDED_ALLOW_IPS = env.list("FORWARDED_ALLOW_IPS", default=[])  # proxies whose X-Forwarded-* headers are believed; else nobody's
+if HTTPS and not FORWARDED_ALLOW_IPS:
+    raise ImproperlyConfigured(
+        "HTTPS=1 means that a proxy speaks HTTPS for us: name its address with FORWARDED_ALLOW_IPS (127.0.0.1 if it runs on this machine)."
+    )
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -127,10 +133,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 FILES = Path(env.str("TUNEBENCH_FILES", default=str(HOME / "files")))  # blobs, versions, runs, models
 REDIS_URL = env.str("REDIS_URL", default=f"unix://{redis_socket()}")
 STARTERS = ROOT / "starters"  # small models of our own that come with the product
+WHEELS = Path(sys.prefix) / "wheels"  # packages that set-up fetched for their data
 MODEL_DIRS = [Path(p).resolve() for p in env.list("TUNEBENCH_MODEL_DIRS", default=[])]
 HUB_TOKEN = env.str("HUB_TOKEN", default="")  # sent to the hub with every editor's fetch; HF_TOKEN never is
 HUB_OFFLINE = env.bool("HF_HUB_OFFLINE", default=False)
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {"default": {"BACKEND": "webapp.cache.Cache", "LOCATION": REDIS_URL}}
 
 # --- Limits, each shown to people before it is hit --------------------------------------------------------------------
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=2 * 1024**3)  # bytes in one dataset file
@@ -223,7 +230,9 @@ LOGGING = {
     "formatters": {"json": {"()": "webapp.home.logs.JsonLines"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {
-        name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "uvicorn", "uvicorn.error", "uvicorn.access")
+    "loggers": {name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "uvicorn")}
+    | {
+        "uvicorn.error": {"level": "WARNING"},  # below that: who opened which socket
+        "uvicorn.access": {"handlers": [], "propagate": False},  # has no reader: nobody's addresses are written down
     },
 }

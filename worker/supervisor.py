@@ -57,6 +57,7 @@ def spec_of(run: Run) -> RunSpec:
         task=run.task,
         method=run.method,
         base=str(run.base.path),
+        base_name=run.base.name,
         data=str(run.version.path),
         data_sha256=run.version.hash,
         out=str(run.folder),

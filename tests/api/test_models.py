@@ -34,7 +34,7 @@ def test_a_question_gets_its_answer_at_the_top_level(relay, api, vera, model):  
     answer = ask(api, vera, model)
     content = answer.json()
     assert answer.status_code == 200, content
-    assert set(content) == {"id", "label", "scores", "cut", "latency_ms", "engine"}
+    assert set(content) == {"id", "label", "scores", "cut", "unknown", "latency_ms", "engine"}
     assert content["label"] == max(content["scores"], key=content["scores"].get)
     many = ask(api, vera, model, [GOOD, {"text": "never again"}]).json()
     assert len(many["answers"]) == 2 and many["answers"][0]["scores"] == pytest.approx(content["scores"], abs=1e-4)

@@ -128,7 +128,7 @@ def test_no_answer_is_an_answer(tab, desk, made):
     desk.answers["toy_span"] = NOTHING
     take_the_example(tab, on_desk(made, "toy_span"))
     assert tab.locator(".found").inner_text() == "No answer 0.90"
-    assert tab.get_by_text("The passage does not say.").is_visible() and tab.locator("mark").count() == 0
+    assert tab.get_by_text("The model found no answer in the passage.").is_visible() and tab.locator("mark").count() == 0
 
 
 def test_a_text_grows_while_it_is_written_and_tells_of_each_token(tab, desk, made):
@@ -145,7 +145,7 @@ def test_a_text_grows_while_it_is_written_and_tells_of_each_token(tab, desk, mad
     tab.locator("[data-token]").first.focus()
     tab.keyboard.press("ArrowRight")
     assert tab.locator("[data-token]:focus").inner_text() == " upon" and "0.99" in tab.locator("[data-tip]").inner_text()
-    tab.get_by_label("Underline what the model was unsure of").check()
+    tab.get_by_label("Highlight unlikely tokens").check()
     assert "heat" in tab.locator(".written").get_attribute("class")
 
 
@@ -178,7 +178,7 @@ def test_only_changed_parameters_are_sent_and_idle_ones_are_grey(tab, desk, made
     tab.locator("textarea").press("Control+Enter")
     settled(tab)
     assert desk.asked[-1][1]["parameters"] == {"beams": 1}
-    tab.get_by_role("button", name="Back to the defaults").click()
+    tab.get_by_role("button", name="Reset to defaults").click()
     assert tab.get_by_role("spinbutton", name="Beams").input_value() == "4" and tab.locator("span[data-changed]").inner_text() == ""
 
 
@@ -220,7 +220,7 @@ def test_models_are_compared_on_one_question_and_what_differs_is_marked(tab, des
     assert tab.url.endswith("&with=base")
     tab.locator("model-reply").nth(2).locator(".written").wait_for()
     asked = len(desk.asked)
-    tab.get_by_role("button", name="Ask the model").click()
+    tab.locator("[data-ask]").click()
     settled(tab)
     assert sorted((name, question["untuned"]) for name, question in desk.asked[asked:]) == [
         ("toy_translation", False),
@@ -252,7 +252,7 @@ def test_one_model_that_fails_leaves_the_others_their_answers(tab, desk, made):
     )
     tab.goto(on_desk(made, "toy_text", "toy_text other"))
     tab.locator("textarea").first.fill("Anything.")
-    tab.get_by_role("button", name="Ask the model").click()
+    tab.locator("[data-ask]").click()
     tab.locator("model-reply").nth(1).get_by_text("Nobody is there.").wait_for()
     assert tab.locator("model-reply").first.locator(".written").inner_text() == "An answer."
     tab.unroute("**/predictions")
@@ -307,7 +307,7 @@ def test_a_model_is_found_by_typing_and_what_was_written_stays(tab, made):
     tab.locator("model-picker summary").first.click()
     tab.locator("model-picker input:focus").wait_for()
     tab.keyboard.type("nonsense")
-    assert tab.locator("model-picker").first.get_by_text("No model is called like this.").is_visible()
+    assert tab.locator("model-picker").first.get_by_text("No model matches.").is_visible()
     tab.locator("model-picker input:focus").fill("text other")
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("Enter")
@@ -318,7 +318,7 @@ def test_a_model_is_found_by_typing_and_what_was_written_stays(tab, made):
 
 def test_a_task_without_a_model_leads_to_data(tab, made, accessible):
     tab.goto("/playground/?task=classification")
-    assert tab.get_by_role("link", name="Bring data").is_visible() and "text,label" in tab.locator(".sample").inner_text()
+    assert tab.get_by_role("link", name="Add data").is_visible() and "text,label" in tab.locator(".sample").inner_text()
     accessible(tab)
 
 
@@ -360,3 +360,42 @@ def test_a_question_of_the_past_fills_fields_and_parameters(tab, desk, made, ali
     assert json.dumps(desk.asked[-1][1], sort_keys=True) == json.dumps(
         {"inputs": question, "parameters": {"n_best": 7}, "untuned": False}, sort_keys=True
     )
+
+
+@pytest.mark.parametrize(("unknown", "said"), [(0.82, "82 % of it means nothing to the model"), (0.01, "")])
+def test_what_the_model_cannot_read_is_said_beside_its_answer(tab, made, desk, unknown, said):
+    desk.answers["toy_text"] = {"text": "An answer.", "cut": 0, "unknown": unknown}
+    take_the_example(tab, on_desk(made, "toy_text"))
+    assert tab.locator("[data-unknown]").is_visible() == bool(said) and said in tab.locator("[data-unknown]").text_content()
+
+
+RUNS_LEFT = """() => [...document.querySelectorAll("try-it *")]
+  .filter(each => [...each.childNodes].some(node => node.nodeType === 3 && /[\u0590-\u08ff]/.test(node.data)) || /[\u0590-\u08ff]/.test(each.value ?? ""))
+  .filter(each => each.checkVisibility() && !each.closest("option"))
+  .map(each => [each.localName, getComputedStyle(each).direction])"""
+
+
+@pytest.mark.parametrize("slug", TASKS)
+def test_arabic_questions_and_answers_run_from_right_to_left(slug, tab, made, desk):
+    text, other = "هذا كتاب جيد جدا", "كتاب ممتاز"
+    found = {"answer": text, "start": 0, "end": len(text), "score": 0.8}
+    desk.answers[slug] = {
+        "toy_translation": {"text": text, "n_best": [{"text": text, "score": 0.8}, {"text": other, "score": 0.1}]},
+        "toy_summary": {"text": text, "sentences": [], "ratio": 0.5},
+        "toy_span": {**found, "no_answer": False, "no_answer_score": 0, "n_best": [found, {**found, "answer": other, "end": len(other)}]},
+        "toy_stream": {
+            "text": text,
+            "tokens": [{"text": text, "p": 0.5, "top": [[text, 0.5], [other, 0.4]]}],
+            "finish": "end",
+            "first_ms": 1,
+        },
+        "toy_text": {"text": text},
+    }[slug]
+    tab.goto(on_desk(made, slug))
+    for field in tab.locator("try-it form [data-most]").all():
+        field.fill(f"{text} {other}")
+    tab.locator("[data-ask]").click()
+    tab.locator("[data-answer]:visible").first.wait_for()
+    settled(tab)
+    directions = tab.evaluate(RUNS_LEFT)
+    assert len(directions) >= 2 and not [each for each in directions if each[1] != "rtl"]

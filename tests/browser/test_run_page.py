@@ -297,7 +297,7 @@ def test_the_place_of_the_curve_says_why_nothing_is_there_yet(stage, follow, tea
     run = made.run(team, alice, state="queued")
     stage.state |= {"state": "queued", "position": 1, "steps": 0}
     tab = follow(run)
-    assert tab.get_by_text("Next in line").is_visible()
+    assert tab.get_by_text("Next in the queue").is_visible()
     assert tab.locator("loss-chart .chart").is_hidden()
     run.state, run.steps = "running", 100
     run.save()
@@ -306,7 +306,7 @@ def test_the_place_of_the_curve_says_why_nothing_is_there_yet(stage, follow, tea
     tab.locator("#badge").get_by_text("Running").wait_for()
     stage.say(points(1, 10))
     drawn(tab, 10)
-    assert tab.get_by_text("Next in line").count() == 0
+    assert tab.get_by_text("Next in the queue").count() == 0
     assert tab.get_by_text("Step 10 of 100").is_visible()
 
 
@@ -350,7 +350,7 @@ def test_when_the_run_ends_the_score_and_try_it_appear_without_a_reload(stage, f
 def test_stopping_asks_first(stage, follow, running):
     tab = follow(running)
     tab.get_by_role("button", name="Stop").click()
-    assert tab.get_by_role("dialog").get_by_role("button", name="Finish now and keep").is_visible()
+    assert tab.get_by_role("dialog").get_by_role("button", name="Finish now").is_visible()
     assert tab.get_by_role("dialog").get_by_role("button", name="Cancel the run").is_visible()
     tab.keyboard.press("Escape")
     assert tab.get_by_role("dialog").count() == 0

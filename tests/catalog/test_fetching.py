@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -146,7 +148,7 @@ def test_a_model_that_has_learnt_a_task_elsewhere_can_be_asked_as_it_came(hub, f
     assert (model.state, model.task, model.labels) == ("ready", "classification", ["bad", "good"]) and model.is_answering
     assert "tuned" in signed_in(alice).get(reverse("playground:page"), {"model": model.pk}).content.decode()
     page = signed_in(alice).get(reverse("catalog:list"))
-    assert model in page.context["bases"] and model not in page.context["trained"]
+    assert [str(title) for title, _about, models in page.context["sections"] if model in models] == ["Base models"]
     plain = fetched()
     assert (plain.task, plain.labels, plain.is_answering) == ("", [], False)
 
@@ -162,13 +164,14 @@ def test_asking_twice_fetches_once_and_doing_the_work_twice_is_harmless(hub, fet
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda hub: hub.repositories.clear(), "no public model of that name"),
+        (lambda hub: hub.repositories.clear(), "no public model with that name"),
         (lambda hub: hub.gated.add("tiny/base"), "Choose another model"),
         (lambda hub: drop(hub, "model.safetensors"), "formats that can run code"),
         (lambda hub: drop(hub, "model.safetensors", "pytorch_model.bin"), "no weights"),
         (lambda hub: drop(hub, "tokenizer.json"), "no tokenizer"),
         (lambda hub: put(hub, **{"config.json": b'{"model_type": "x", "auto_map": {"AutoModel": "m.M"}}'}), "program code"),
         (lambda hub: put(hub, **{"model.safetensors": b"\0" * 100}), "damaged"),
+        (lambda hub: put(hub, **{"tokenizer.json": b'{"model": {"type": "Sorcery"}}'}), "tokenizer.json of this model cannot be read"),
         (lambda hub: hub.sizes.update({"model.safetensors": 10**12}), "MODEL_LIMIT"),
         (lambda hub: hub.sizes.update({"tokenizer.json": 10**9}), "far larger"),
         (lambda hub: put(hub, **{f"{n}.safetensors": b"" for n in range(501)}), "in 50. files"),
@@ -244,3 +247,16 @@ def test_deleting_a_model_ends_its_download(hub, alice, settings):
     thread.join(10)
     assert not thread.is_alive()
     assert not list((settings.FILES / "models").iterdir())
+
+
+def test_a_tokenizer_that_transformers_would_misread_is_mended_as_it_comes(hub, fetched, tmp_path):
+    from tests.worker.test_nlp_tokenizing import SAID, TEXT, model_with, of_pieces
+
+    tokenizer = of_pieces()
+    folder = model_with(tmp_path, tokenizer, SAID["its family's class"])
+    hub.repositories["tiny/pieces"] = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    model = fetched("tiny/pieces")
+    assert (model.state, model.reason) == ("ready", "")
+    code = "import sys, transformers; print(transformers.AutoTokenizer.from_pretrained(sys.argv[1])(sys.argv[2])['input_ids'])"
+    done = subprocess.run([sys.executable, "-c", code, str(model.path), TEXT], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == str(tokenizer.encode(TEXT).ids), done.stderr[-500:]

@@ -51,7 +51,7 @@ def test_every_sample_becomes_a_version_by_one_click_and_its_pages_are_drawn(sig
     task = TASKS[dataset.task]
     assert task.title in body and all(role.label in body for role in task.roles if role.name in version.mapping)
     assert ('class="bars"' in body) == bool(version.labels)
-    assert ("Free baselines" in body) == bool(version.baselines["scores"])
+    assert ("Baselines" in body) == bool(version.baselines["scores"])
     assert client.get(f"/datasets/{dataset.pk}/versions/1/rows/0/").status_code == 200
     assert client.get(f"/datasets/{dataset.pk}/mapping/").status_code == 200
     listed = client.get("/datasets/").content.decode()

@@ -212,7 +212,7 @@ def test_rows_without_a_text_or_label_are_listed_before_anything_is_accepted(rea
     report = read(rows)
     told = [(p["row"], p["column"], p["code"]) for p in report["problems"]]
     assert told == [(32, "text", "bad_text"), (33, "text", "bad_text"), (34, "label", "bad_label")]
-    assert report["problems"][-1]["message"] == "Row 34: The label only says that there is none."
+    assert report["problems"][-1]["message"] == "Row 34: The label is a placeholder for a missing value."
     assert {f["code"]: f["column"] for f in report["findings"]}.items() >= {"missing_text": "text", "missing_label": "label"}.items()
 
 

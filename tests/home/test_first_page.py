@@ -158,7 +158,7 @@ def test_a_time_is_said_roughly_and_kept_exactly():
     from webapp.home.templatetags.shell import when
 
     moment = now() - timedelta(hours=3, minutes=20)
-    assert when(moment) == f'<time datetime="{moment.isoformat()}">3\xa0hours ago</time>'
+    assert when(moment) == f'<time datetime="{moment.isoformat()}" data-ago>3\xa0hours ago</time>'
     assert "just now" in when(now()) and when(None) == ""
 
 

@@ -31,7 +31,7 @@ def test_the_playground_offers_the_models_of_the_team(signed_in, vera, charlie, 
     page = signed_in(vera).get(reverse("playground:page")).content.decode()
     assert "reviews-1" in page and "Macro-F1 75.0" in page and "Text classification" in page
     page = signed_in(charlie).get(reverse("playground:page")).content.decode()
-    assert "reviews-1" not in page and "There is no model to ask yet" in page
+    assert "reviews-1" not in page and "There is no model for this task yet" in page
     assert signed_in(charlie).get(reverse("playground:page"), {"model": model.pk}).status_code == 404
     assert signed_in(charlie).get(reverse("playground:page"), {"model": "nonsense"}).status_code == 404
 

@@ -92,7 +92,7 @@ def test_a_run_can_be_paused_and_goes_on(signed_in, bob, team):
     signed_in(bob).post(page_of(run, "pause"))
     run.refresh_from_db()
     assert run.state == "paused"
-    assert "Go on" in said(signed_in(bob).get(page_of(run)))
+    assert "Resume" in said(signed_in(bob).get(page_of(run)))
     signed_in(bob).post(page_of(run, "resumption"))
     run.refresh_from_db()
     assert run.state == "queued"
@@ -129,6 +129,14 @@ def test_a_run_that_goes_on_is_not_deleted(signed_in, bob, running):
     assert Run.objects.present().filter(pk=running.pk).exists()
 
 
+def test_a_run_whose_base_could_not_read_the_rows_says_so(signed_in, alice, team):
+    run = made.done(team, alice)
+    client = signed_in(alice)
+    assert "means nothing to it" not in said(client.get(page_of(run)))
+    Run.objects.filter(pk=run.pk).update(evaluation={**run.evaluation, "unknown": 0.82})
+    assert "82 % of their text means nothing to it" in said(client.get(page_of(run)))
+
+
 # --- the list --------------------------------------------------------------------------------------------------------
 
 
@@ -154,16 +162,17 @@ def test_the_list_can_be_narrowed_to_a_state(signed_in, alice, team, running):
     client = signed_in(alice)
     assert "reviews-1" not in said(client.get("/runs/?state=done"))
     assert "finished-1" not in said(client.get("/runs/?state=active"))
-    assert "No run is in this state" in said(client.get("/runs/?state=failed"))
+    assert "No run matches" in said(client.get("/runs/?state=failed"))
 
 
 def test_thirty_runs_stand_on_a_page_and_each_run_on_exactly_one(signed_in, alice, team):
     version, base = made.version(team), made.base()
     names = {made.run(team, alice, name=f"run-{number:02}", version=version, base=base, state="cancelled").name for number in range(35)}
-    newest = signed_in(alice).get("/runs/")
-    older = signed_in(alice).get(f"/runs/?before={newest.context['older']}")
+    newest = signed_in(alice).get("/runs/?state=failed")
+    older = signed_in(alice).get(f"/runs/{newest.context['listing'].after}")
     first, second = ([standing.run.name for standing in page.context["runs"]] for page in (newest, older))
-    assert (len(first), len(second), older.context["older"]) == (30, 5, None)
+    assert (len(first), len(second), older.context["listing"].after) == (30, 5, "")
+    assert "31–35 of 35" in said(older) and "1–30 of 35" in said(signed_in(alice).get(f"/runs/{older.context['listing'].before}"))
     assert {*first, *second} == names
 
 
@@ -183,13 +192,13 @@ def test_a_run_in_line_without_a_worker_is_told_on_list_and_page(signed_in, alic
 
 
 def test_the_page_of_a_running_run_says_how_far_it_is(signed_in, alice, running):
-    text = said(signed_in(alice).get(page_of(running)))
+    text = said(signed_in(alice).get(page_of(running))).replace("<bdi>", "").replace("</bdi>", "")
     for words in (
         "Running",
         "Step 412 of 1,000",
         "about 5 min left",
         "2,310 tokens/s",
-        "reviews v1",
+        "reviews</bdi> v1",
         "1,000 rows",
         "small-base",
         "1e-4",
@@ -201,7 +210,7 @@ def test_the_page_of_a_run_in_line_says_its_place(signed_in, alice, team):
     made.worker()
     first = made.run(team, alice)
     second = made.run(team, alice, version=first.version, base=first.base)
-    assert "Next in line" in said(signed_in(alice).get(page_of(first)))
+    assert "Next in the queue" in said(signed_in(alice).get(page_of(first)))
     text = said(signed_in(alice).get(page_of(second)))
     assert "2nd in line" in text and "Starts after reviews-1" in text.replace("</a>", "").replace(f'<a href="{page_of(first)}">', "")
 
@@ -215,7 +224,7 @@ def test_when_a_run_starts_is_said_only_if_it_can_be_known(signed_in, alice, cha
     their_team = Membership.objects.get(user=charlie).team
     theirs = made.run(their_team, charlie, base=before.base, state="starting", name="secret-run")
     text = said(client.get(page_of(run)))
-    assert "Next in line" in text and "Starts in about" not in text and "secret-run" not in text
+    assert "Next in the queue" in text and "Starts in about" not in text and "secret-run" not in text
     Run.objects.filter(pk=theirs.pk).update(state="cancelled")
     assert "Starts in about 4 min" in said(client.get(page_of(run)))
     made.worker()
@@ -242,13 +251,13 @@ def test_the_page_of_a_quick_run_shows_how_far_the_caching_is(signed_in, alice, 
 
 def test_the_page_says_what_a_run_does_before_and_between_its_steps(signed_in, alice, team):
     run = made.run(team, alice, state="starting", progress={"what": "tokenising", "done": 200, "total": 800})
-    assert "Cutting the texts into tokens" in said(signed_in(alice).get(page_of(run)))
+    assert "Tokenizing" in said(signed_in(alice).get(page_of(run)))
     Run.objects.update(state="running", step=5, steps=9, progress={"what": "scoring", "done": 200, "total": 800})
-    assert "Scoring the held-out rows" in said(signed_in(alice).get(page_of(run)))
+    assert "Evaluating on the held-out rows" in said(signed_in(alice).get(page_of(run)))
 
 
 def test_the_page_of_a_failed_run_gives_cause_remedy_and_last_words(signed_in, alice, team):
-    run = made.run(team, alice, state="failed", reason="The loss is no longer a number. Take a lower learning rate.")
+    run = made.run(team, alice, state="failed", reason="The loss is no longer a number. Use a lower learning rate.")
     log = [{"at": 1.0, "level": "error", "text": "nan in <layer> 3"}]
     run.chunks.create(fence=1, seq=1, log=log)
     text = said(signed_in(alice).get(page_of(run)))
@@ -259,7 +268,16 @@ def test_the_page_of_a_failed_run_gives_cause_remedy_and_last_words(signed_in, a
 
 def test_the_page_of_a_finished_run_stands_it_beside_the_baselines(signed_in, alice, team):
     text = said(signed_in(alice).get(page_of(made.done(team, alice))))
-    for words in ("75.3", "+11.1", "TF-IDF words", "Majority class", "18.1", "Calibration error", "Confusion matrix"):
+    for words in (
+        "75.3",
+        "11.1 above",
+        "64.2 (TF-IDF words",
+        "TF-IDF words",
+        "Majority class",
+        "18.1",
+        "Calibration error",
+        "Confusion matrix",
+    ):
         assert words in text
     assert "&lt;b&gt;good&lt;/b&gt;" in text and "<b>good</b>" not in text
 
@@ -302,7 +320,7 @@ def test_many_labels_give_the_worst_pairs_instead_of_a_carpet(signed_in, alice, 
     run.evaluation = {**run.evaluation, "labels": labels, "confusion": matrix}
     run.save()
     text = said(signed_in(alice).get(page_of(run)))
-    assert "Most frequent confusions" in text and 'class="confusion' not in text
+    assert "Most common mistakes" in text and 'class="confusion' not in text
 
 
 # --- a new run -------------------------------------------------------------------------------------------------------
@@ -426,3 +444,21 @@ def test_workers_are_listed_with_what_they_do_and_silent_ones_are_marked(signed_
         assert words in text
     other = said(signed_in(charlie).get("/workers/"))
     assert "Work of another team" in other and run.name not in other
+
+
+def test_bases_stand_apart_from_tuned_models_and_two_of_one_name_are_told_apart(signed_in, bob, team):
+    made.version(team)
+    plain = made.base(name="zz-base")
+    own = [made.base(name="reviews-1", kind="run", team=team, task="classification", created_by=bob, folder=f"runs/{n}") for n in (1, 2)]
+    groups = signed_in(bob).get("/runs/new/").context["form"].base_groups
+    found = {title: {model.pk: words for model, words in options} for title, options in groups}
+    assert plain.pk in found["Base models"] and found["Fine-tuned here"].keys() == {model.pk for model in own}
+    assert all("reviews-1 (22.7 M) · bob, " in words for words in found["Fine-tuned here"].values())
+    assert "·" not in found["Base models"][plain.pk]
+
+
+def test_datasets_are_grouped_by_what_they_are_for(signed_in, bob, team):
+    made.version(team, "reviews"), made.version(team, "pairs", task="translation"), made.base()
+    newest = signed_in(bob).get("/runs/new/").context["form"].version_groups
+    assert [title for title, _options in newest] == ["Translation", "Text classification"]
+    assert [words for _version, words in newest[0][1]] == ["pairs v1, 1,000 rows"]

@@ -304,7 +304,7 @@ def test_the_character_nul_reaches_no_database(desk, said, models, monkeypatch):
     answer = {"text": "a\0b", "tokens": [{"text": "\0", "top": [["\0", 0.5]]}]}
     monkeypatch.setattr(TASKS["classification"], "answer", lambda *asked: [answer])
     serve(desk, question(models["one"]))
-    assert outcomes(said)["1"]["answer"] == {"text": "a\ufffdb", "tokens": [{"text": "\ufffd", "top": [["\ufffd", 0.5]]}]}
+    assert outcomes(said)["1"]["answer"] == {"text": "a\ufffdb", "tokens": [{"text": "\ufffd", "top": [["\ufffd", 0.5]]}], "unknown": 0.0}
 
 
 def test_one_who_asks_alone_does_not_wait_for_others(desk, models, calls, monkeypatch):

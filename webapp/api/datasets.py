@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
@@ -15,9 +15,9 @@ from pydantic import Field, ValidationError
 
 from webapp.api.door import Body, Problem, field_error, page
 from webapp.datasets import rows
-from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload, task_called
+from webapp.datasets.models import PARTS, Dataset, DatasetVersion, Import, NotNow, TooLarge, Upload, task_called
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 LISTED_PROBLEMS = 20  # of each dataset in a list
 router = Router()
@@ -26,13 +26,16 @@ router = Router()
 class Reading(Body):
     """How a file is to be understood; what is left out is guessed or stays as it is."""
 
-    mapping: dict[str, str] | None = None
+    mapping: dict[str, str] | None = Field(
+        None, description="{role: column}; a text may be a template of several columns, such as {instruction}\\n\\n{input}"
+    )
     header_row: int | None = Field(None, ge=0, le=1_000_000)
     encoding: str | None = Field(None, max_length=40)
     delimiter: str | None = Field(None, min_length=1, max_length=1)
     sheet: str | None = Field(None, max_length=200)
     member: str | None = Field(None, max_length=500)
     labels: dict[str, str] | None = None
+    several_labels: Literal["explode", "first", "whole", "wait"] | None = None  # what becomes of rows with several labels
     accept_rejected: bool | None = None
     message: str | None = Field(None, max_length=1_000)
 
@@ -47,7 +50,7 @@ class Files(Reading):
 class NewDataset(Reading):
     uploads: dict[str, UUID] = Field(default_factory=dict)
     name: str = Field("", max_length=200)
-    task: str = Field("", max_length=40)  # by slug or alias; left out: what the columns say
+    task: str = Field("", max_length=40)  # by slug or alias; left out: detect the task
 
 
 class Change(Body):
@@ -85,7 +88,7 @@ def said(request: HttpRequest, kind: Any) -> Any:
         return kind.model_validate(fields)
     except ValidationError as error:
         errors = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()]
-        raise Problem(422, "Unprocessable Entity", _("Some fields are not as they must be."), errors) from None
+        raise Problem(422, "Unprocessable Entity", _("Some fields are invalid."), errors) from None
 
 
 def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> dict[str, Upload]:
@@ -109,8 +112,6 @@ def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> 
             found[part] = Upload.take(actor, file.name or "", file, file.size)
     except TooLarge as error:
         raise Problem(413, "Content Too Large", str(error), field_error(part, str(error))) from None
-    except DiskFull as error:
-        raise Problem(507, "Insufficient Storage", str(error)) from None
     return found
 
 
@@ -207,7 +208,7 @@ def version_row(request: HttpRequest, pk: UUID, position: int) -> Any:
 
 
 def row_facts(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:
-    roles = {role.name for role in TASKS[version.task].roles}
+    roles = {role.name for role in KINDS[version.task].roles}
     facts = {"id": row["at"], "row": row["row"], "split": row["split"]}
     facts |= {name: value for name, value in row["values"].items() if name in roles}
     return facts | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
@@ -242,6 +243,7 @@ def described(dataset: Dataset, versions: list[DatasetVersion], reading: Import 
         "columns": [column["name"] for column in report.get("columns", [])],
         "labels": report.get("labels", []),
         "joins": report.get("joins", {}),
+        "several_labels": report.get("several", {}),
         "fits_better": report.get("fits_better", ""),
         "mapping": (reading and reading.options.get("mapping")) or report.get("mapping", {}),
         "version": str(versions[0].pk) if versions else None,

@@ -145,7 +145,7 @@ def pause(request: HttpRequest, pk: UUID) -> Any:
     return steer(the_run(request, str(pk), WRITE), "pause")
 
 
-@router.post("/runs/{uuid:pk}/resume", response=Any, summary="Go on after a pause")
+@router.post("/runs/{uuid:pk}/resume", response=Any, summary="Resume after a pause")
 def resume(request: HttpRequest, pk: UUID) -> Any:
     return steer(the_run(request, str(pk), WRITE), "resume")
 

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
+from webapp.catalog.fitting import fit_tokenizer
 from webapp.catalog.models import ModelVersion, fields_of, skill_of
 from webapp.work.models import WorkItem
 from worker.weights import PICKLES, TOKENIZER_FILES, Unusable, look
@@ -60,6 +61,7 @@ def fetch_model(item: WorkItem) -> None:
     part = model.draft
     try:
         commit, facts = fetch(model.source.split("@")[0], part, lambda done, total: note(model, done, total), fetching.exists)
+        fit_tokenizer(part)
     except Unwanted:
         shutil.rmtree(part, ignore_errors=True)
         return
@@ -185,9 +187,9 @@ def download(name: str, folder: Path, limit: int, token: str, on_total: Callable
     except Refused:
         raise
     except GatedRepoError:
-        raise Refused(_("The owner of this model gives it only to people who asked for it on the hub. Choose another model.")) from None
+        raise Refused(_("This model is gated: its owner requires an access request on the hub. Choose another model.")) from None
     except RepositoryNotFoundError:
-        raise Refused(_("The hub has no public model of that name. Check how it is written.")) from None
+        raise Refused(_("The hub has no public model with that name. Check the spelling.")) from None
     except OfflineModeIsEnabled:
         return cached(name, folder, limit)
     except HfHubHTTPError as error:

@@ -11,12 +11,21 @@ from django.http import Http404, HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from webapp.datasets.models import PARTS, Import, Upload
+from webapp.datasets.reading import templates
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS, Task
+from worker.nlp import KINDS, TASKS, Task
+from worker.spec import Role
 
 DELIMITERS = ((",", _("comma")), (";", _("semicolon")), ("\t", _("tab")), ("|", _("bar")))
 ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "gb18030", "big5", "shift_jis", "euc-kr", "cp1251")
+SEVERAL_LABELS = {  # what can become of rows with several labels
+    "explode": _("A row for each label"),
+    "first": _("The first label only"),
+    "whole": _("Each cell as one name"),
+}
+OF_THE_ROWS = ("label_variants", "conflicting_labels", "duplicates", "near_duplicates", "rare_class", "imbalance")  # a version has its own
 LABELS_SHOWN = 200  # that can be joined on the page
+OFFERED = 60  # columns for a template; others can be written by hand
 OF_THE_MAPPING = ("missing_", "bad_", "label_variants", "no_role", "conflicting_labels")  # findings that another mapping ends
 
 
@@ -38,7 +47,7 @@ class Mapping:
     """The mapping page: what was found, what is suggested, what the person answered."""
 
     reading: Import
-    roles: dict[str, str] = field(default_factory=dict)  # {role: column}
+    roles: dict[str, str] = field(default_factory=dict)  # {role: column, or a template of several}
     labels: dict[str, str] = field(default_factory=dict)  # {label as written: label}, "" drops its rows
     message: str = ""
     accept_rejected: bool = False
@@ -58,6 +67,7 @@ class Mapping:
         for index, column in enumerate(self.reading.report["columns"]):
             if role := answers.get(f"role-{index}"):
                 roles[role] = column["name"]
+        roles |= self.templates_in(answers, roles)
         if roles.get(self.label_role) != self.roles.get(self.label_role):
             answers = {name: value for name, value in answers.items() if not name.startswith("label-")}  # of the column before
         labels = {
@@ -68,6 +78,13 @@ class Mapping:
         return replace(
             self, roles=roles, labels=labels, message=answers.get("message", "").strip(), accept_rejected="accept_rejected" in answers
         )
+
+    def templates_in(self, answers: Answers[str, str], chosen: Answers[str, str]) -> dict[str, str]:
+        """{role: template} as written. A column that was chosen for the role puts an end to a template that nobody touched."""
+        written = {role.name: answers.get(f"template-{role.name}", "").replace("\r\n", "\n").strip() for role in self.text_roles}
+        return {
+            role: template for role, template in written.items() if template and (template != self.roles.get(role) or role not in chosen)
+        }
 
     def reading_answers(self, answers: Answers[str, str]) -> dict[str, Any]:
         """Options that change how the bytes are read; with them what was mapped before is forgotten."""
@@ -90,7 +107,34 @@ class Mapping:
     @property
     def columns(self) -> list[dict[str, Any]]:
         role_of = {column: role for role, column in self.roles.items()}
-        return [{**column, "chosen": role_of.get(column["name"], "")} for column in self.reading.report["columns"]]
+        part_of = {name: _("part of the template below") for source in self.roles.values() for name in templates.fields(source)}
+        return [
+            {**column, "chosen": role_of.get(column["name"], ""), "reason": part_of.get(column["name"], column["reason"])}
+            for column in self.reading.report["columns"]
+        ]
+
+    @property
+    def text_roles(self) -> list[Role]:
+        return [role for role in self.task.roles if role.kind == "text"]
+
+    @property
+    def templates(self) -> list[dict[str, Any]]:
+        """For each text of the task: its template, if it has one, and what that makes of the first row."""
+        names = [column["name"] for column in self.reading.report["columns"]]
+        found = {role: source for role, source in self.roles.items() if templates.is_template(source, names)}
+        return [
+            {"role": role, "template": found.get(role.name, ""), "shown": templates.shown(found.get(role.name, ""), self.first_row)}
+            for role in self.text_roles
+        ]
+
+    @property
+    def is_joined(self) -> bool:
+        return any(each["template"] for each in self.templates)
+
+    @property
+    def first_row(self) -> dict[str, str]:
+        row: dict[str, Any] = next(iter(self.reading.report["preview"]), {})
+        return {column["name"]: (row.get(column["name"]) or "")[:1_000] for column in self.reading.report["columns"][:OFFERED]}
 
     @property
     def choices(self) -> list[tuple[str, str]]:
@@ -98,16 +142,16 @@ class Mapping:
 
     @property
     def task(self) -> Task:
-        return TASKS[self.reading.dataset.task]
+        return KINDS[self.reading.dataset.task]
 
     @property
     def tasks(self) -> list[Task]:
-        return list(TASKS.values())
+        return sorted(KINDS.values(), key=lambda kind: kind.slug not in TASKS)
 
     @property
     def fits_better(self) -> Task | None:
         """Another task that the file seems to be for."""
-        return TASKS.get(self.reading.report.get("fits_better", ""))
+        return KINDS.get(self.reading.report.get("fits_better", ""))
 
     @property
     def preview(self) -> list[dict[str, Any]]:
@@ -131,6 +175,15 @@ class Mapping:
         return self.labels_found[:LABELS_SHOWN]
 
     @property
+    def several(self) -> dict[str, Any]:
+        """Rows with several labels in the column that is chosen for them, and what each answer gives; empty where there are none."""
+        found = self.reading.report.get("several") or {}
+        if not found or found["column"] != self.roles.get(self.label_role):
+            return {}
+        choices = [{"value": how, "title": SEVERAL_LABELS[how], **gives} for how, gives in found["gives"].items()]
+        return {**found, "choices": choices}
+
+    @property
     def joined_labels(self) -> list[dict[str, Any]]:
         return [{**label, "to": self.labels.get(label["name"], label["name"])} for label in self.shown_labels]
 
@@ -144,7 +197,11 @@ class Mapping:
 
     @property
     def usable(self) -> int | None:
-        return None if self.left_out is None or "" in self.labels.values() else int(self.reading.report.get("rows", 0)) - self.left_out
+        return (
+            None
+            if self.left_out is None or "" in self.labels.values() or self.several
+            else int(self.reading.report.get("rows", 0)) - self.left_out
+        )
 
     @property
     def is_counted(self) -> bool:
@@ -176,6 +233,8 @@ class Mapping:
         """Of the reading, and of the last try to make a version; errors first."""
         tried = self.reading.report.get("publishing", {}).get("findings", [])
         known = [f for f in self.reading.report.get("findings", []) if self.is_counted or not f["code"].startswith(OF_THE_MAPPING)]
+        if "publishing" in self.reading.report and self.is_counted:  # labels may have been joined: then these are looked for anew
+            known = [f for f in known if f["code"] not in OF_THE_ROWS]
         seen = {finding["code"]: finding for finding in [*known, *tried]}
         seen.pop("other_task", None)  # stands above the table, with its button
         return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))

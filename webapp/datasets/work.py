@@ -51,6 +51,8 @@ def publish_version(item: WorkItem) -> None:
         "task": reading.dataset.task,
         "mapping": reading.mapping,
         "labels": reading.options.get("labels", {}),
+        "several_labels": reading.options.get("several_labels"),
+        "kept": reading.report.get("kept", []),
         "accept_rejected": bool(reading.options.get("accept_rejected")),
         "seed": SEED,
         "shares": SHARES,

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import Actor, SignedIn, find
-from webapp.playground.models import Prediction, why_silent
+from webapp.playground.models import SWAP, Prediction, known_by, why_silent
 from webapp.work.models import Worker
 from worker.nlp import TASKS
 from worker.spec import Setting
@@ -22,7 +22,6 @@ from worker.spec import Setting
 MOST_MODELS = 200  # in the picker, newest first
 MOST_COMPARED = 4
 BASE = "base"  # in the address: the first model's base as it came
-SWAP = "direction"  # the parameter that the swap button turns, for models that can both
 WIDEST_SLIDER = 5_000  # steps
 
 
@@ -71,7 +70,7 @@ def prediction(request: SignedIn, pk: UUID) -> HttpResponse:
     told = {"latency_ms": found.latency_ms, "engine": found.engine}
     asked = question(found) | {"answer": first_of(found.answer) | told, "reason": found.reason}
     if found.state != Prediction.State.DONE:
-        asked["reason"] = found.reason or _("There is no answer to this question yet. Ask it again.")
+        asked["reason"] = found.reason or _("There is no answer to this question yet. Ask again.")
     content = drawn(request, model) | {
         "prediction": found,
         "asked": asked,
@@ -124,11 +123,6 @@ def compared(actor: Actor, first: ModelVersion, name: str, listed: list[ModelVer
 
 def has_base(model: ModelVersion) -> bool:
     return model.parent is not None and not model.parent.deleted_at
-
-
-def known_by(model: ModelVersion, setting: Setting) -> bool:
-    """Whether the parameter does anything for a model of this shape, and in languages that it can turn around."""
-    return (not setting.shapes or model.shape in setting.shapes) and (setting.name != SWAP or bool(model.known.get("both_ways")))
 
 
 def drawer_row(setting: Setting) -> dict[str, Any]:

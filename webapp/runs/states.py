@@ -151,7 +151,7 @@ def _after_crash(row: Row, ending: Ending, base_delay_s: float) -> Change:
 
 def lost(row: Row, fence: int, progressed: bool, base_delay_s: float = 10.0) -> Change | None:
     """T10: nobody renewed the lease. The fence stays; leaving the leased states already shuts the dead holder out."""
-    goes_on, anew = _("The worker was lost; the run goes on from its last checkpoint."), _("The worker was lost; the run starts again.")
+    goes_on, anew = _("The worker was lost; the run resumes from its last checkpoint."), _("The worker was lost; the run starts again.")
     return end(row, fence, Ending("lost", goes_on if progressed else anew, progressed=progressed), base_delay_s)
 
 
@@ -186,11 +186,11 @@ def ending_of(status: int, stderr_tail: str = "", text: str = "", remedy: str = 
     said = {
         "out_of_memory": (
             _("Ran out of memory."),
-            _("Take a smaller batch, a shorter window or a smaller base model, or give trainers more (TRAIN_MEMORY)."),
+            _("Use smaller batches, shorter texts or a smaller base model, or give trainers more memory (TRAIN_MEMORY)."),
         ),
-        "disk_full": (_("The disk is full."), _("Free some space; the run goes on by itself.")),
-        "user_data": (_("These rows or settings cannot be trained on."), _("Look at the log below.")),
-        "damaged": (_("The last checkpoint was damaged."), _("The run goes on from the one before.")),
+        "disk_full": (_("The disk is full."), _("Free some space; the run resumes by itself.")),
+        "user_data": (_("These rows or settings cannot be used for training."), _("See the log below.")),
+        "damaged": (_("The last checkpoint was damaged."), _("The run resumes from the previous one.")),
         "unsafe_model": (_("The base model is not safe to load."), _("Choose one with safetensors weights and no code of its own.")),
     }
     kind = kinds.get(Exit(status), "crash") if status in {int(e) for e in Exit} else "crash"

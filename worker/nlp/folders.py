@@ -15,7 +15,7 @@ AGAIN = _("Fetch or copy the model again, or choose another one.")
 
 
 def _unsafe(code: str, text: str) -> Trouble:
-    return Trouble(code, text, _("Take a base model that comes as safetensors and without code of its own."), Exit.UNSAFE_MODEL)
+    return Trouble(code, text, _("Choose a base model with safetensors weights and no code of its own."), Exit.UNSAFE_MODEL)
 
 
 def check_folder(folder: str | Path) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def check_folder(folder: str | Path) -> dict[str, Any]:
             "bad_model", _("The base model's files cannot be read."), _("Fetch the base model again, or choose another one.")
         ) from None
     if asks:
-        raise _unsafe("needs_remote_code", _("The base model wants to run code of its own. That is never allowed here."))
+        raise _unsafe("needs_remote_code", _("The base model needs to run its own code, which is never allowed here."))
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise _unsafe(
@@ -56,10 +56,10 @@ def _is_safetensors(file: Path) -> bool:
 
 
 def open_tokenizer(folder: str | Path) -> Any:
-    from transformers import AutoTokenizer
+    from worker.nlp import tokenizing
 
     check_folder(folder)
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    tokenizer = tokenizing.opened(Path(folder))
     if tokenizer.pad_token is None:  # decoders seldom have one
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
@@ -89,7 +89,7 @@ def open_model(folder: str | Path, auto_class: str, *, new_head: bool = False, *
     except (ValueError, KeyError) as problem:  # a family that has no such head, or that this version does not know
         raise Trouble(
             "unknown_model",
-            _("This kind of base model cannot learn this task here."),
+            _("This kind of base model cannot be trained for this task."),
             _("Choose another base model, for example a BERT, RoBERTa, ModernBERT, Llama or Qwen."),
             Exit.USER_DATA,
         ) from problem

@@ -1,11 +1,13 @@
-"""Which language texts are in, and where their sentences end. Works for texts without blanks between words too."""
+"""Which language texts are in, and where their words and sentences end, in every script: those with marks on their letters, with
+other full stops, and without blanks between words."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import regex
 
 from worker.spec import gettext_noop as _
 
@@ -40,11 +42,28 @@ NAMES = {
     "vi": _("Vietnamese"),
     "zh": _("Chinese"),
 }
-UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"  # kana and Chinese characters
-WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\sa-z])|(?<=[。！？；])(?![。！？；])[”’」』）]*|\n+")
-UNSPACED_END = re.compile('[。！？；][”’」』）"]*$')
-ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|Eq|vs|etc|e\.g|i\.e|cf|al|Inc|Ltd|Co|Jr|Sr|approx)\.$")
+UNSPACED = r"\u3040-\u30ff\uff66-\uff9f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003347f"  # kana and Chinese characters
+RUN = r"\p{Line_Break=Complex_Context}"  # Thai, Lao, Khmer, Burmese: no blanks between words, a dictionary tells them apart
+WORD = regex.compile(
+    rf"[{UNSPACED}]\p{{M}}*+|{RUN}++|[[\p{{L}}\p{{N}}]--[{UNSPACED}]--{RUN}][[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]--{RUN}]*+", regex.V1
+)
+SPAN_WORD = regex.compile(rf"[{UNSPACED}]\p{{M}}*+|{RUN}++|[\S--[{UNSPACED}]--{RUN}]++", regex.V1)
+IN_RUN = regex.compile(RUN)
+# How letters are joined and lines run, not which letters they are.
+UNSEEN = dict.fromkeys(
+    (0xAD, 0x61C, *range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x206A), 0xFEFF)
+)
+STOP = r"[\p{Sentence_Break=STerm}；--!?၊]"  # 。 । ۔ ؟ ። ។ ။ and the like: the next sentence may follow without a blank
+CLOSING = r"[\p{Pe}\p{Pf}]"
+SPACED_STOP = r"(?:(?<=[.!?…։།༎])|(?<=\p{Greek};))"  # a full stop only before a blank, and what follows is no small letter
+PHRASE = r"[\p{Thai}\p{Lao}]"  # these write no full stop at all, but a blank
+SENTENCE_END = regex.compile(
+    rf"{SPACED_STOP}[\"'”’)\]»]*\s+(?=[\"'“‘(\[«¿¡]?[^\s\p{{Ll}}])"
+    rf"|(?<={STOP}|[{UNSPACED}]．)(?!{STOP}){CLOSING}*|(?<={PHRASE})[ \u00a0]+(?={PHRASE})|\n+",
+    regex.V1,
+)
+UNSPACED_END = regex.compile('[。！？；｡．][”’」』）"]*$')
+ABBREVIATION = regex.compile(r"\b(?:[\p{Lu}\p{Ll}]|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|Eq|vs|etc|e\.g|i\.e|cf|al|Inc|Ltd|Co|Jr|Sr|approx)\.$")
 NOT_LATIN = frozenset({"ar", "el", "fa", "he", "hi", "ja", "ko", "ru", "th", "uk", "zh"})
 LOOKED_AT = 200  # texts
 FEWEST_LETTERS, MANY_LETTERS, SURE = 4, 20, 0.8  # of a text whose language is named
@@ -81,9 +100,25 @@ def foreign(text: str, expected: str) -> str:
     return code if code in NAMES and code != expected and is_sure and (other_writing or letters >= MANY_LETTERS) else ""
 
 
+def plain(text: str) -> str:
+    """Lower case, each letter with its marks in one form (NFC): what looks the same is the same."""
+    return unicodedata.normalize("NFC", text.lower().translate(UNSEEN))
+
+
 def words(text: str) -> list[str]:
-    """Lower-case words; each Chinese or Japanese character is one."""
-    return WORD.findall(text.lower())
+    """Lower-case words, letters with their marks; each Chinese or Japanese character is one."""
+    return list(pieces(WORD, plain(text)))
+
+
+def pieces(pattern: regex.Pattern[str], text: str) -> Iterator[str]:
+    """What `pattern` finds, and within runs of Thai, Khmer and the like their words."""
+    if not IN_RUN.search(text):
+        yield from pattern.findall(text)
+        return
+    from icu4py.breakers import WordBreaker
+
+    for found in pattern.findall(text):
+        yield from WordBreaker(found, "und") if IN_RUN.match(found) else (found,)
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

@@ -35,7 +35,7 @@ def ids(tokenizer: Any, messages: Sequence[Mapping[str, Any]], asks: bool, **mor
     """The token row of a conversation in the model's own form; `asks` begins the assistant's next message. `more` goes to the
     template ("tools", say). Raises jinja2's TemplateError where the template refuses these messages, and Trouble where it
     breaks its bounds."""
-    text = _renderer.render(tokenizer.get_chat_template(), messages, {**tokenizer.special_tokens_map, **more}, asks)
+    text = _renderer.render(tokenizer.get_chat_template(tools=more.get("tools")), messages, {**tokenizer.special_tokens_map, **more}, asks)
     found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     return found
 

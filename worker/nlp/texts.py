@@ -11,6 +11,8 @@ Row = TypeVar("Row")
 Features = dict[str, list[int]]  # input_ids, and token_type_ids where a model tells two texts apart
 SPREAD = 1.2  # so far apart may lengths in a batch lie, unless the model says otherwise
 SLICE = 64  # texts whose tokens are held whole at a time: a column may hold books
+LOOKED_AT = 20_000  # characters of a text in which the unknown is counted
+MUCH_UNKNOWN = 0.05  # a share of a text of which people are told
 UNLIMITED = 4_096  # tokens, for models without a table of positions: attention over more would take all memory
 
 
@@ -56,6 +58,26 @@ def cut_to(most: int, count: int, tokens: Callable[..., list[Row]], length: Call
             for i, row in zip(long, tokens(long, truncation=True, max_length=most), strict=True):
                 rows[i] = row
     return rows, cut
+
+
+def unknown_share(tokenizer: Any, some: Sequence[str]) -> float:
+    """The share of the texts, by characters without blanks, that the tokenizer makes "unknown" of: the model cannot tell one such
+    word from another."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None or unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):  # GPT-2 and the like know every byte
+        return 0.0
+    looked = [text[:LOOKED_AT] for text in some]
+    all_, lost = sum(len("".join(text.split())) for text in looked), 0
+    for start in range(0, len(looked), SLICE):
+        part = looked[start : start + SLICE]
+        found = tokenizer(part, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast, verbose=False)
+        for number, (text, ids) in enumerate(zip(part, found["input_ids"], strict=True)):
+            if tokenizer.is_fast:
+                places = zip(ids, found["offset_mapping"][number], strict=True)
+                lost += sum(len("".join(text[a:b].split())) for token, (a, b) in places if token == unknown)
+            else:  # no places, so by tokens
+                lost += round(len("".join(text.split())) * ids.count(unknown) / max(len(ids), 1))
+    return round(lost / all_, 4) if all_ else 0.0
 
 
 def open_reader(folder: str, auto_class: str) -> tuple[Any, Any]:

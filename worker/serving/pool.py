@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worker import machine
-from worker.nlp import TASKS, Answer, Task
+from worker.nlp import TASKS, Answer, Task, texts
 from worker.serving.questions import Key
 from worker.spec import Trouble
 from worker.weights import Unusable, look
@@ -59,7 +59,8 @@ class Warm:
             self.know(facts)
         began = time.monotonic()
         try:
-            return ask(self.model, self.tokenizer, self.labels or labels, inputs, parameters)
+            answers = ask(self.model, self.tokenizer, self.labels or labels, inputs, parameters)
+            return [self.weighed(row, answer) for row, answer in zip(inputs, answers, strict=True)]
         finally:
             self.seconds_per_text += 0.5 * ((time.monotonic() - began) / len(inputs) - self.seconds_per_text)
 
@@ -77,7 +78,12 @@ class Warm:
     ) -> Generator[dict[str, Any], None, Answer]:
         if untuned:  # within the first step, in which the task reads them: others may be asked of the same base in between
             self.know(facts)
-        return (yield from self.task.stream(self.model, self.tokenizer, self.labels or labels, row, parameters))
+        answer = yield from self.task.stream(self.model, self.tokenizer, self.labels or labels, row, parameters)
+        return self.weighed(row, answer)
+
+    def weighed(self, row: dict[str, str], answer: Answer) -> Answer:
+        """The answer with how much of the question the model did not know."""
+        return {**answer, "unknown": texts.unknown_share(self.tokenizer, list(row.values()))}
 
 
 class Pool:

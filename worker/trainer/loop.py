@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from worker.nlp import TASKS, Example, families
+from worker.nlp import TASKS, Example, Task, families, texts
 from worker.nlp.recipe import read_settings
 from worker.spec import Method, Point, RunSpec, Trouble, Wish
 from worker.spec import gettext_noop as _
@@ -33,6 +33,7 @@ from worker.trainer.rows import ROWS, TOKENS, Flat, choose_pass, layout_of, leng
 Message = dict[str, Any]
 CHUNK = 5_000  # rows tokenised between two looks at the wishes
 MOST_LOGITS = 2**26  # numbers that scoring may hold at a time, where every token gives one for each word of the vocabulary
+ROWS_LOOKED_AT = 500  # for characters that the model does not know
 TELL_S = 1.0  # scoring says so often how far it is; a trainer that is silent for long is taken for hung
 
 
@@ -121,6 +122,12 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
             f"{cut:,} of {(frame['_split'] == 'train').sum():,} rows are longer than what a step reads; the rest of them is not learnt. "
             "Raise “Longest text” or, where answers are written, “Longest answer” to learn all of it."
         )
+    unknown = _unknown(task, tokenizer, frame.filter(pl.col("_split") == "train"))
+    if unknown >= texts.MUCH_UNKNOWN:
+        notes.append(
+            f"The base model does not know the characters of these rows: {unknown:.0%} of their text means nothing to it. "
+            "Choose a base model that reads their language."
+        )
     learner, upper = learner_of(model, spec.method, settings).to(accelerator.device), None
     if spec.method == Method.QUICK and isinstance(forward, Flat):
         depth = frozen_layers(model.base_model, settings["frozen_share"])
@@ -182,9 +189,9 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         return forward.outputs([train_rows[i] if i < len(train_rows) else validation[i - len(train_rows)] for i in numbers])
 
     def scored(
-        rows: list[Example], outputs: Callable[[Sequence[int]], Any]
+        rows: list[Example], outputs: Callable[[Sequence[int]], Any], is_last: bool = False
     ) -> Generator[Message, None, tuple[float, dict[str, float], dict[str, Any]]]:
-        """(loss, metrics, evaluation) of `rows`; `outputs` takes their numbers."""
+        """(loss, metrics, evaluation) of `rows`; `outputs` takes their numbers. The last scoring says too how sure it is."""
         losses: list[float] = []
 
         def look(numbers: Sequence[int]) -> list[Any]:
@@ -202,6 +209,8 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
                 done = next(work)
             except StopIteration as end:
                 metrics, evaluation = task.score(end.value, rows, labels)
+                if is_last:
+                    evaluation["intervals"] = task.intervals(end.value, rows, labels)
                 return sum(losses) / max(_weight(rows), 1), metrics, evaluation
             if time.monotonic() - told_at >= TELL_S:
                 told_at = time.monotonic()
@@ -350,10 +359,12 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     split = next((s for s in ("test", "validation") if (frame["_split"] == s).any()), "train")
     rows = frame.filter(pl.col("_split") == split)
     held_out = yield from encoded(rows, learning=False)
-    _loss, metrics, evaluation = yield from scored(held_out, lambda numbers: forward.outputs([held_out[i] for i in numbers]))
+    _loss, metrics, evaluation = yield from scored(held_out, lambda numbers: forward.outputs([held_out[i] for i in numbers]), is_last=True)
     model.set_attn_implementation(stock_attention)
+    intervals = evaluation["intervals"]
     more, drawn = yield from tried(model, tokenizer, rows, "answering")
-    metrics, evaluation = {**metrics, **more}, {"split": split, **evaluation, **drawn, "of_answers": sorted(more)}
+    metrics, evaluation = {**metrics, **more}, {"split": split, **evaluation, **drawn, "of_answers": sorted(more), "unknown": unknown}
+    evaluation["intervals"] = intervals | drawn.get("intervals", {})
     _check_rows(hashing, spec, wait=True)
     yield _log(f"Held-out rows ({split}): {_said({name: metrics[name] for name in metrics if name != 'rows'})}. Saving the model.")
     saved = save_result(spec, learner, tokenizer, labels, settings, metrics, evaluation, control.still_mine)
@@ -372,6 +383,13 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         "model_sha256": saved.manifest_sha256,
         "bytes": saved.bytes,
     }
+
+
+def _unknown(task: Task, tokenizer: Any, rows: pl.DataFrame) -> float:
+    """The share of the rows' texts that the tokenizer does not know, counted in rows from all over the table."""
+    some = rows.gather_every(max(1, len(rows) // ROWS_LOOKED_AT))
+    columns = [role.name for role in task.roles if role.kind == "text" and role.name in some.columns]
+    return texts.unknown_share(tokenizer, [text for name in columns for text in some[name].to_list() if text])
 
 
 def _weight(examples: Sequence[Example]) -> int:

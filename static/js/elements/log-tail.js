@@ -38,6 +38,7 @@ class LogTail extends HTMLElement {
     const when = new Date(typeof at === "number" ? at * 1000 : at);
     time.textContent = Number.isNaN(when.valueOf()) ? "" : when.toLocaleTimeString();
     const words = document.createElement("span");
+    words.dir = "auto";
     words.textContent = text;
     row.append(time, words);
     row.hidden = !this.#isWanted(row);

@@ -30,6 +30,7 @@ class AnswerSpan extends HTMLElement {
     const item = document.createElement("li"), button = document.createElement("button"), words = document.createElement("span"), number = document.createElement("b")
     button.type = "button"
     button.dataset.rank = rank
+    words.dir = "auto"
     words.textContent = each.answer || this.dataset.none
     number.className = "num"
     number.textContent = share(each.score)

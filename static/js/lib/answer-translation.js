@@ -8,6 +8,7 @@ class AnswerTranslation extends Written {
     this.part("others").hidden = others.length === 0
     this.part("list").replaceChildren(...others.map(({ text, score }) => {
       const row = document.createElement("li"), words = document.createElement("span"), number = document.createElement("b")
+      words.dir = "auto"
       words.textContent = text
       number.className = "num"
       number.textContent = typeof score === "number" ? score.toFixed(2) : ""

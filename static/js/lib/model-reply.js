@@ -5,6 +5,8 @@ import { ask, plain } from "lib/ask"
 import { toast } from "lib/toast"
 import { sentence } from "lib/words"
 
+const MUCH_UNKNOWN = 0.05  // a share of the question of which people are told, as worker/nlp/texts.py has it
+
 const span = ms => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`)
 
 class ModelReply extends HTMLElement {
@@ -77,8 +79,10 @@ class ModelReply extends HTMLElement {
       for await (const { event, data } of ask(this.dataset.url, { ...question, untuned: true }, signal)) {
         if (event !== "answer") continue
         const { label, share } = this.view.brief(data), name = document.createElement("b")
+        name.dir = "auto"
         name.textContent = label
-        this.part("base-line").replaceChildren(`${this.words.baseSays} `, name, `, ${share}.`)
+        const [before, after] = sentence(this.words.baseSays, { label: "\0", share }).split("\0")
+        this.part("base-line").replaceChildren(before, name, after)
         this.part("base-line").hidden = false
       }
     } catch { /* without the comparison the answer is still there */ }
@@ -139,9 +143,9 @@ class ModelReply extends HTMLElement {
     this.answer = null
     this.isDrawing = true
     this.view.begin?.()
-    this.part("error").hidden = this.part("base-line").hidden = this.part("cut").hidden = true
+    this.part("error").hidden = this.part("base-line").hidden = this.part("cut").hidden = this.part("unknown").hidden = true
     this.part("answer").hidden = false
-    if (this.asking && this.getBoundingClientRect().top > innerHeight - 120) this.scrollIntoView({ block: "nearest" })
+    if (this.asking && this.getBoundingClientRect().bottom > innerHeight - 84) this.scrollIntoView({ block: "nearest" })
   }
 
   show(answer, question) {
@@ -154,6 +158,8 @@ class ModelReply extends HTMLElement {
     this.part("link").href = `${this.words.shared}${answer.id}/`
     this.part("cut").hidden = !answer.cut
     this.part("cut").textContent = sentence(this.part("cut").dataset.words, { count: Number(answer.cut).toLocaleString() })
+    this.part("unknown").hidden = !(answer.unknown >= MUCH_UNKNOWN)
+    this.part("unknown").textContent = sentence(this.part("unknown").dataset.words, { share: `${Math.round(100 * answer.unknown)} %` })
     this.part("copy").hidden = !this.view.text
     this.part("under").hidden = false
     this.part("aloud").textContent = this.view.spoken

@@ -10,7 +10,7 @@ export class Written extends HTMLElement {
   }
 
   show(answer) {
-    const { id, latency_ms, engine, cut, ...rest } = answer
+    const { id, latency_ms, engine, cut, unknown, ...rest } = answer
     this.text = answer.text ?? answer.answer ?? JSON.stringify(rest, null, 1)
     this.write()
   }

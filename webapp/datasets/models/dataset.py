@@ -17,7 +17,7 @@ from webapp.datasets.models.version import DatasetVersion
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import TeamQuerySet, TeamScoped, User
 from webapp.work.models import WorkItem
-from worker.nlp import TASKS, slug_of
+from worker.nlp import KINDS, TASKS, slug_of
 from worker.spec import SpecError
 
 PARTS = ("file", "train", "validation", "test")
@@ -193,7 +193,7 @@ class Dataset(TeamScoped):
 def task_called(name: str) -> str:
     """The slug of a task by any of its names; empty for none. Raises SpecError when there is no such task."""
     slug = slug_of(name) if name.strip() else ""
-    if slug and slug not in TASKS:
+    if slug and slug not in KINDS:
         known = {"task": name[:40], "tasks": ", ".join(TASKS)}
         raise SpecError("task", _("There is no task called %(task)s; there are %(tasks)s.") % known)
     return slug

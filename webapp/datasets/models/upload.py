@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import unicodedata
 from datetime import timedelta
@@ -14,7 +13,9 @@ from django.db import models
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
+from webapp import disk
 from webapp.datasets import blobs
+from webapp.disk import DiskFull
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import TeamScoped
 
@@ -23,10 +24,6 @@ LIFE = timedelta(days=2)  # of an upload that nobody goes on with
 
 class TooLarge(Exception):
     """More bytes than an upload may have."""
-
-
-class DiskFull(Exception):
-    """There is no room for the file."""
 
 
 class WrongOffset(Exception):
@@ -133,7 +130,7 @@ class Upload(TeamScoped):
                 blobs.sync(file)
             except OSError as error:
                 file.truncate(offset)
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if disk.remedy(error):
                     raise DiskFull(_("The server's disk is full. Ask whoever runs the server to free some space, then go on.")) from error
                 raise
             except Exception:

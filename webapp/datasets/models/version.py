@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 
 from webapp.people.models import TeamQuerySet, TeamScoped
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 
 class DatasetVersionQuerySet(TeamQuerySet):
@@ -51,7 +51,7 @@ class DatasetVersion(TeamScoped):
     @property
     def label_role(self) -> str:
         """The column that the histogram counts; empty for a task without labels."""
-        return next((role.name for role in TASKS[self.task].roles if role.is_label), "")
+        return next((role.name for role in KINDS[self.task].roles if role.is_label), "")
 
     @property
     def path(self) -> Path:

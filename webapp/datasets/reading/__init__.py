@@ -4,15 +4,16 @@ Pure Python without Django: everything here runs in a child process with capped 
 (`python -m webapp.datasets.reading`, JSON on its standard input, JSON lines on its standard output).
 
     read       {"files": [{"part": "file"|"train"|"validation"|"test", "name", "path"}], "task": slug or "", "out": folder,
-                "options": {header_row?, encoding?, delimiter?, sheet?, member?}, "mapping": {role: column}?,
+                "options": {header_row?, encoding?, delimiter?, sheet?, member?, several_labels?}, "mapping": {role: column}?,
                 "limits": {..}?}                                                                     -> Report as JSON
     publish    {"staged": [{"part", "path"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
-                "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
-                "problems": the report's problems?}                                                  -> Published as JSON
+                "several_labels"?, "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
+                "problems": the report's problems?, "kept": [label] of the report?}                  -> Published as JSON
     baselines  {"path": a version's Parquet file, "task"}                  -> {"split", "rows", "scores": {name: {metric: value}}}
 
 In `mapping` a column goes by its unique name (`Column.name`); the key "split" names a column that says which part a row
-belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. `accept_rejected` says that the person has
+belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says
+that there is none ("NA"). `accept_rejected` says that the person has
 seen that some rows cannot be used; without it, publishing with a single rejected row is refused.
 """
 
@@ -76,13 +77,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the whole. level "error" forbids a version, "warning" needs a look, "info" is good to know."""
+    """Something about the whole. level "error" forbids a version, "warning" is worth a look, "info" is good to know.
+
+    A finding that `asks` holds the version back. It names the option that answers it beforehand ("encoding", "sheet", "mapping",
+    "labels", "accept_rejected", ...); "confirmation" is answered by nothing but a person who has seen it.
+    """
 
     code: str
     message: str
     level: str = "warning"
     count: int = 0
     column: str = ""
+    asks: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Column:
     role: str = ""  # suggested: a role of the task, "split" or nothing
     reason: str = ""  # why, for people: "3 distinct values, short"
     sure: bool = False  # its name says so
+    is_label: bool = False  # the file itself says that it holds labels, as exports of labelling tools do
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,16 @@ class FileReport:
 
     part: str
     name: str
-    format: str  # csv | json | jsonl | parquet | workbook | lines (one text each) | documents (texts between blank lines)
+    format: (
+        str  # csv | json | jsonl | parquet | workbook | lines (one text each) | documents (texts between blank lines) | fasttext | conll
+    )
     packed: str = ""  # gzip | zip
     member: str = ""  # the file inside the archive
     members: list[str] = field(default_factory=list)  # others that could be chosen
     encoding: str = ""
     encoding_confidence: float = 1.0
     encodings: list[str] = field(default_factory=list)  # other plausible ones
+    readings: list[dict[str, Any]] = field(default_factory=list)  # of a guess: [{"encoding", "language", "lines"}], the best first
     delimiter: str = ""
     header_row: int = 0  # line of the column names, from 1; 0 when there are none
     header_guessed: bool = True
@@ -144,17 +154,22 @@ class Report:
     counts: dict[str, int]  # of problems by code, all of them
     findings: list[Finding]
     labels: list[dict[str, Any]] = field(default_factory=list)  # [{"name", "rows", "missing": it stands for "no label"}]
-    joins: dict[str, str] = field(default_factory=dict)  # suggested {label as written: label}
+    joins: dict[str, str] = field(default_factory=dict)  # suggested {label as written: label}; "" leaves its rows out
+    kept: list[str] = field(default_factory=list)  # labels that stand for "no label" elsewhere, and are classes here
     statistics: dict[str, Any] = field(default_factory=dict)  # lengths, duplicates, ...; see findings.py
-    doubts: bool = False  # something about the rows of this mapping needs a person
-    plain: bool = False  # roles are clear and every row is good: a version may be made without asking
+    several: dict[str, Any] = field(default_factory=dict)  # rows with several labels: {"column", "rows", "example", "chosen", "gives"}
+
+    @property
+    def plain(self) -> bool:
+        """Nothing is left to doubt: a version may be made without asking."""
+        return not any(finding.asks for finding in self.findings)
 
     @property
     def staged(self) -> list[dict[str, str]]:
         return [{"part": f.part, "path": f.staged} for f in self.files]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "staged": self.staged}
+        return {**asdict(self), "staged": self.staged, "plain": self.plain}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +34,8 @@ PART_NAMES = {
 SPLIT_HINTS = ("split", "part", "fold", "subset", "set", "partition", "数据集")
 
 
-def describe(rows: pl.LazyFrame, originals: dict[str, str]) -> list[Column]:
-    """What each column holds; which role it plays is told in roles.py."""
+def describe(rows: pl.LazyFrame, originals: dict[str, str], labels: Collection[str] = ()) -> list[Column]:
+    """What each column holds; which role it plays is told in roles.py. Of `labels` the file itself says that they are labels."""
     names = [n for n in rows.collect_schema().names() if n not in {"_row", "_part"}]
     facts = (
         rows.select(expression for i, name in enumerate(names) for expression in measures(i, name))
@@ -42,7 +43,8 @@ def describe(rows: pl.LazyFrame, originals: dict[str, str]) -> list[Column]:
         .row(0, named=True)
     )
     few = beginnings(rows.select(pl.col(names).str.strip_chars()), 5_000, LOOKED_AT)
-    return within_room([column(i, name, facts, few, rows, originals) for i, name in enumerate(names)])
+    found = [column(i, name, facts, few, rows, originals) for i, name in enumerate(names)]
+    return within_room([replace(each, is_label=True) if each.name in labels else each for each in found])
 
 
 def within_room(columns: list[Column]) -> list[Column]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 NUMBER = re.compile(r"[-+]?[\d.,  ]*\d[%€$£]?")
 USUAL = {"id", "no", "nr", "nummer", "number", "index", "date", "name", "user", "score", "rating", "split", "question", "answer", "context"}
@@ -16,7 +16,7 @@ SHORT = 40  # characters of a name
 
 
 def known_names() -> set[str]:
-    return USUAL | {hint for task in TASKS.values() for role in task.roles for hint in role.hints}
+    return USUAL | {hint for task in KINDS.values() for role in task.roles for hint in role.hints}
 
 
 def is_number(cell: str) -> bool:

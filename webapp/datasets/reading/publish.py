@@ -12,30 +12,36 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import GROUP_BYTES, MOST_PROBLEMS, PARTS, SPLIT, Limits, Problem, Published, ReadingError
+from webapp.datasets.reading import GROUP_BYTES, MOST_PROBLEMS, PARTS, SPLIT, Limits, Problem, Published, ReadingError, templates
 from webapp.datasets.reading import findings as findings_of
 from webapp.datasets.reading import roles as roles_of
 from webapp.datasets.reading import split as splits_of
-from webapp.datasets.reading.staging import Progress, defused, rows_in, write
-from worker.nlp import TASKS, Task
+from webapp.datasets.reading.several import Several
+from webapp.datasets.reading.staging import SAMPLED, Progress, defused, rows_in, write
+from worker.nlp import KINDS, Task
 
 SLICES = 10  # row groups in memory at a time
 
 
 def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, Any]:
-    task, mapping = TASKS[job["task"]], dict(job["mapping"])
+    task, mapping = KINDS[job["task"]], dict(job["mapping"])
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     staged = [(item["part"], pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
     columns = [name for name in staged[0][1].collect_schema().names() if name != "_row"]
     check_mapping(mapping, columns, task)
+    staged = [(part, templates.with_made(rows, mapping)) for part, rows in staged]
+    label, several, how = roles_of.label_of(task, mapping), None, job.get("several_labels") or ""
+    if label and (several := Several.find(pl.concat([rows for _, rows in staged]), mapping[label.name])):
+        several.refuse(how)
+        staged = [(part, several.applied(rows, how)) for part, rows in staged]
     known = [
         p if isinstance(p, Problem) else Problem(**p)
         for p in job.get("problems") or []
         if (p["level"] if isinstance(p, dict) else p.level) == "error"
     ]
-    judge = Judge(task, mapping, job.get("labels") or {}, out / "rejected.csv", known, progress)
-    group = rows_in(GROUP_BYTES, staged[0][1].head(1_000).collect(engine="streaming"))
+    judge = Judge(task, mapping, job.get("labels") or {}, job.get("kept") or [], out / "rejected.csv", known, progress)
+    group = rows_in(GROUP_BYTES, staged[0][1].head(SAMPLED).collect(engine="streaming"))
     judged = judge.all(staged, [Path(item["path"]) for item in job["staged"]], group)
     good = judged.filter("good")
     if judge.rejected and not job.get("accept_rejected"):
@@ -45,12 +51,13 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         raise ReadingError("rejected_rows", text, file=first.file or None, row=first.row, column=first.column or None)
     labels = dict(good.group_by("label").len().sort("label").iter_rows()) if judge.label else {}
     refuse(task.dataset_problems(good.height, labels, {}), mapping)
+    good, about_key = splits_of.by_question(good, judge.key_label)
     part, findings = splits_of.assign(good, int(job.get("seed", 13)), list(job.get("shares") or (0.8, 0.1, 0.1)))
     sizes = dict(part.value_counts().iter_rows())
     splits = {name: sizes.get(name, 0) for name in PARTS}
     found = task.dataset_problems(good.height, labels, splits)
     refuse(found, mapping)
-    findings += [findings_of.named(p, mapping) for p in found]
+    findings += about_key + [findings_of.named(p, mapping) for p in found]
     placed = judged.with_row_index("at").join(good_places(judged, part), on="at", how="left", maintain_order="left")["part"]
     path = out / "version.parquet"
     names = {name: f"x_{name}" for name in columns if name not in mapping.values()}
@@ -58,6 +65,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     write_version(staged, placed, judge, roles, names, path, progress, group)
     progress("looking", 0, 1)
     looked = findings_of.look(pl.scan_parquet(path, glob=False), {role: role for role in roles.values()}, task, progress)
+    noticed = several.without_conflicts(looked.findings, how) if several and several.rows else looked.findings
     return Published(
         path=str(path),
         sha256=sha256(path),
@@ -68,7 +76,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         labels=[{"name": name, "rows": labels[name]} for name in sorted(labels, key=class_order)],
         statistics=looked.statistics,
         problems=judge.problems,
-        findings=list({f.code: f for f in (*looked.quality, *findings)}.values()),
+        findings=list({f.code: f for f in (*(f for f in noticed if not f.asks), *findings)}.values()),
     ).to_json()
 
 
@@ -77,7 +85,10 @@ def check_mapping(mapping: dict[str, str], columns: list[str], task: Task) -> No
     for name, column in mapping.items():
         if name not in known:
             raise ReadingError("no_such_role", f"{task.title} knows no role called {name}.", column=column)
-        if column not in columns:
+        if templates.is_template(column, columns):
+            if wrong := templates.problem(column, columns):
+                raise ReadingError("bad_template", wrong, column=name)
+        elif column not in columns:
             raise ReadingError(
                 "missing_column", f"There is no column called {column}. There are: {', '.join(columns[:20])}.", column=column
             )
@@ -104,15 +115,24 @@ class Judge:
     """Looks at every staged row once: its label after joining, and whether the task can use it."""
 
     def __init__(
-        self, task: Task, mapping: dict[str, str], joins: dict[str, str], path: Path, problems: list[Problem], progress: Progress
+        self,
+        task: Task,
+        mapping: dict[str, str],
+        joins: dict[str, str],
+        kept: list[str],
+        path: Path,
+        problems: list[Problem],
+        progress: Progress,
     ) -> None:
         self.task, self.mapping, self.path, self.progress = task, mapping, path, progress
         self.joins = {key.strip(): value.strip() for key, value in joins.items()}
+        self.kept = {*kept, *(label for label, to in self.joins.items() if label == to)}
         self.problems, self.rejected = problems[:MOST_PROBLEMS], 0
-        self.label, self.key = roles_of.label_of(task, mapping), roles_of.key_of(task, mapping).name
+        key = roles_of.key_of(task, mapping)
+        self.label, self.key, self.key_label = roles_of.label_of(task, mapping), key.name, key.label.lower()
 
     def all(self, staged: list[tuple[str, pl.LazyFrame]], paths: list[Path], group: int) -> pl.DataFrame:
-        """key, label, brought, good: one small row for each staged one, in order."""
+        """key, whole, label, brought, good: one small row for each staged one, in order."""
         with self.path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["row", "file", "reason", *map(defused, staged[0][1].collect_schema().names()[1:])])
@@ -141,7 +161,7 @@ class Judge:
             mapped = mapped.with_columns(self.joined(pl.col(self.label.name)).alias(self.label.name))
         good, alike = [], []
         for at, row in enumerate(mapped.iter_rows(named=True)):
-            wrong = self.task.problems(row)
+            wrong = findings_of.wrong_with(self.task, row, self.label, self.kept)
             good.append(not wrong)
             alike.append(splits_of.alike(row[self.key]))
             if wrong:
@@ -150,6 +170,7 @@ class Judge:
         label = mapped[self.label.name] if self.label else pl.Series([""]).new_from_index(0, rows.height)
         return rows.select(
             pl.col(self.mapping[self.key]).hash(13).alias("key"),
+            pl.struct(self.mapping[role.name] for role in roles).hash(13).alias("whole"),
             pl.Series("alike", alike, pl.UInt64),
             label.alias("label"),
             brought.alias("brought"),
@@ -207,7 +228,8 @@ def write_version(
                 if label:
                     chosen = chosen.with_columns(judge.joined(pl.col(label)).alias(label))
                 if chosen.height:
-                    yield chosen
+                    kept = [judge.task.kept(row) for row in chosen.select(roles.values()).iter_rows(named=True)]
+                    yield chosen.with_columns(pl.DataFrame(kept, schema=dict.fromkeys(roles.values(), pl.String)))
 
     write(whole_groups(parts(), group), columns, path, group)
 

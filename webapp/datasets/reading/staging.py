@@ -12,11 +12,12 @@ from pathlib import Path
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from webapp.datasets.reading import GROUP_BYTES, MOST_PROBLEMS, ROW_GROUP, Limits, Problem, ReadingError
+from webapp.datasets.reading import GROUP_BYTES, MOST_PROBLEMS, ROW_GROUP, Finding, Limits, Problem, ReadingError
 
 Progress = Callable[[str, int, int], None]
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 BATCH = 20_000
+SAMPLED = 100  # rows that tell how long the others are
 MOST_TEXT = 4 * Limits().plain  # bytes of text that one file may become
 
 
@@ -33,7 +34,10 @@ class Desk:
     counts: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     blank: int = 0  # records without anything in their cells
+    most_text: int = MOST_TEXT  # bytes of text that the file may become
     originals: dict[str, str] = field(default_factory=dict)  # unique name: name in the file
+    labels: set[str] = field(default_factory=set)  # columns of which the file itself says that they hold labels
+    findings: list[Finding] = field(default_factory=list)  # about the file as a whole
 
     def __post_init__(self) -> None:
         self._rejects = self.rejects_path.open("w", newline="", encoding="utf-8")
@@ -106,6 +110,12 @@ def beginnings(rows: pl.LazyFrame, count: int, chars: int) -> pl.DataFrame:
     cut = rows.head(count).with_columns(pl.col(pl.String).str.slice(0, chars))
     parts = [pl.DataFrame(frame.to_dict(as_series=False), schema=frame.schema) for frame in cut.collect_batches(maintain_order=True)]
     return pl.concat(parts) if parts else cut.collect()
+
+
+def first_rows(rows: pl.LazyFrame, most: int) -> pl.DataFrame:
+    """The first `most` rows, whole; fewer where they are so long that they would fill the memory."""
+    sample = rows.head(SAMPLED).collect(engine="streaming")
+    return rows.head(max(SAMPLED, min(most, 4 * GROUP_BYTES * SAMPLED // max(1, size_of(sample))))).collect(engine="streaming")
 
 
 def rows_in(room: int, frame: pl.DataFrame) -> int:

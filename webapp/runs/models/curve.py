@@ -47,7 +47,7 @@ class Checkpoint(models.Model):
         return {metric.name: self.metric} if metric and self.metric is not None else {}
 
     def keep(self, actor: Actor) -> ModelVersion:
-        """Make a model of it, which stays when the checkpoint goes: a data worker writes it. Asked twice, it is made once.
+        """Save as model, which stays when the checkpoint goes: a data worker writes it. Asked twice, it is made once.
 
         Raises Denied, and SpecError when the checkpoint was cleared away or the disk is full.
         """

@@ -222,7 +222,7 @@ class Run(TeamScoped, Claimable):
 
     @property
     def baselines(self) -> dict[str, Any]:
-        """The free baselines of its data: {"split", "rows", "scores": {name: {metric: value}}}."""
+        """The baselines of its data: {"split", "rows", "scores": {name: {metric: value}}}."""
         return dict(self.version.baselines or {})
 
     def position(self) -> int | None:
