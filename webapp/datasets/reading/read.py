@@ -50,6 +50,7 @@ PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
 TABULAR = ("csv", "workbook")  # formats whose columns are named by a line of the file itself
 TABLES = (".csv", ".tsv", ".tab")
 VERDICTS = ({"true", "false"}, {"0", "1"})  # of answers, one by one
+NEARLY = 0.5  # of the best score, from which on another encoding is worth naming
 REMEDY = "Expected are rows such as: text, label."
 
 
@@ -138,6 +139,7 @@ def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport)
             {
                 "encoding": encodings.title(r.encoding),
                 "language": NAMES.get(r.language, ""),
+                "score": round(r.score, 2),
                 "lines": [line[:200] for line in r.text.splitlines()[:3]],
             }
             for r in guess.readings
@@ -359,9 +361,9 @@ def about_files(files: list[FileReport]) -> list[Finding]:
     found = []
     for f in files:
         if f.encoding_confidence < 0.9:
-            others = [reading["encoding"] for reading in f.readings if reading["encoding"] != f.encoding]
-            what = f"It may be {f.encoding} or {' or '.join(others)}" if others else f"{f.encoding} is a guess"
-            text = f"The encoding of {f.name} is not certain. {what}: choose the reading whose letters are right."
+            near = [each["encoding"] for each in f.readings if each["score"] > NEARLY * f.readings[0]["score"]]
+            what = f"It may be {' or '.join(near)}" if len(near) > 1 else f"It is probably {f.encoding}"
+            text = f"The file {f.name} does not say how its letters are encoded. {what}: check the special characters."
             found.append(Finding("encoding_guessed", text, asks="encoding"))
         if len(f.members) > 1:
             text = f"{f.name} holds {len(f.members)} files; {f.member} was read."
