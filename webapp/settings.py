@@ -150,15 +150,20 @@ REDIS_URL = env.str("REDIS_URL", default=f"unix://{redis_socket()}")
 STARTERS = ROOT / "starters"  # small models of our own that come with the product
 WHEELS = Path(sys.prefix) / "wheels"  # packages that set-up fetched for their data
 MODEL_DIRS = [Path(p).resolve() for p in env.list("TUNEBENCH_MODEL_DIRS", default=[])]
+HUB_TOKEN = env.str("HUB_TOKEN", default="")  # sent to the hub with every editor's fetch; HF_TOKEN never is
 HUB_OFFLINE = env.bool("HF_HUB_OFFLINE", default=False)
 CACHES = {"default": {"BACKEND": "webapp.cache.Cache", "LOCATION": REDIS_URL}}
 
 # --- Limits, each shown to people before it is hit --------------------------------------------------------------------
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=2 * 1024**3)  # bytes in one dataset file
+TEAM_QUOTA = env.int("TEAM_QUOTA", default=100 * 1024**3)  # bytes of dataset files and fetched models that one team may hold
+PURGE_DAYS = env.float("PURGE_DAYS", default=30.0)  # so long what was deleted can be restored
+PREDICTION_DAYS = env.float("PREDICTION_DAYS", default=180.0)  # so long questions and answers are kept; 0: for ever
 UPLOAD_CHUNK = 8 * 1024**2  # bytes in one tus PATCH
 FORM_LIMIT = 64 * 1024**2  # bytes in one multipart API upload
 BODY_LIMIT = 1024**2  # bytes in any other request body
 MODEL_LIMIT = env.int("MODEL_LIMIT", default=10 * 1024**3)  # bytes of a model fetched from the hub
+TRAIN_MEMORY = env.int("TRAIN_MEMORY", default=0)  # bytes that one trainer may take; 0: three quarters of the machine's
 SERVE_MEMORY = env.int("SERVE_MEMORY", default=2 * 1024**3)  # bytes of weights that one serve worker keeps warm
 SERVE_DEVICE = env.str("SERVE_DEVICE", default="cpu")  # cpu | cuda | auto
 SERVE_ENGINE = env.str("SERVE_ENGINE", default="auto")  # auto | torch | fp32 | int8: what computes answers on a processor

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
 from pydantic import Field, ValidationError
@@ -207,7 +207,7 @@ def version(request: HttpRequest, pk: UUID) -> Any:
     return version_facts(find(request.actor, DatasetVersion.objects.select_related("created_by"), pk))  # type: ignore[attr-defined]
 
 
-@router.get("/versions/{uuid:pk}/rows", summary="Rows of a version by keyset")
+@router.get("/versions/{uuid:pk}/rows", summary="Rows of a version by keyset; of long cells the first 10,000 characters")
 def version_rows(
     request: HttpRequest,
     pk: UUID,
@@ -228,17 +228,27 @@ def version_rows(
         int(after) if after else -1,
         max(1, min(limit, 1_000)),
     )
-    roles = {role.name for role in KINDS[found.task].roles}
     return {
-        "items": [
-            {"id": row["at"], "row": row["row"], "split": row["split"]}
-            | {name: value for name, value in row["values"].items() if name in roles}
-            | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
-            for row in got.rows
-        ],
+        "items": [row_facts(row, found) for row in got.rows],
         "next": None if got.next is None else str(got.next),
         "searched": got.searched,
     }
+
+
+@router.get("/versions/{uuid:pk}/rows/{int:position}", summary="One row of a version, whole; `id` in the list is its position")
+def version_row(request: HttpRequest, pk: UUID, position: int) -> Any:
+    found: DatasetVersion = find(request.actor, DatasetVersion, pk)  # type: ignore[attr-defined]
+    row = rows.row_at(found, position)
+    if row is None:
+        raise Http404
+    return row_facts(row, found)
+
+
+def row_facts(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:
+    roles = {role.name for role in KINDS[version.task].roles}
+    facts = {"id": row["at"], "row": row["row"], "split": row["split"]}
+    facts |= {name: value for name, value in row["values"].items() if name in roles}
+    return facts | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
 
 
 def facts(dataset: Dataset) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from worker.nlp import Example, certainty, chats, families, language, overlap, texts
+from worker.nlp import Example, certainty, chats, families, language, overlap, templates, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.chats import Chat, Message
 from worker.nlp.decoding import decode
@@ -363,9 +363,7 @@ def _plain(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list
 
 def _rendered(tokenizer: Any, messages: Sequence[Message], asks: bool, tools: Sequence[Any] = ()) -> list[int]:
     known = [{name: value for name, value in message.items() if name != "weight"} for message in messages]
-    options = {"tools": list(tools)} if tools else {}
-    ids: list[int] = tokenizer.apply_chat_template(known, tokenize=True, return_dict=False, add_generation_prompt=asks, **options)
-    return ids
+    return templates.ids(tokenizer, known, asks, **({"tools": list(tools)} if tools else {}))
 
 
 def _templated(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any]) -> list[tuple[list[int], list[int]]]:

@@ -27,6 +27,7 @@ PARTS = ("train", "validation", "test")
 SPLIT = "split"  # beside the task's roles, the one column that every task knows
 MOST_PROBLEMS = 1_000  # listed one by one; `counts` still tells all of them
 ROW_GROUP = 5_000
+GROUP_BYTES = 16 * MIB  # of texts in one row group, and so in memory at a time, where rows are long
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Limits:
 
     memory: int = 3 * 1024 * MIB  # bytes of address space of the child
     cpu_s: int = 1_800
+    silent_cpu_s: float = 60  # of a processor's time without a word of progress
     wall_s: float = 2_400.0
     file: int = 8 * 1024 * MIB  # bytes of any file written
     plain: int = 2 * 1024 * MIB  # bytes after unpacking
