@@ -242,9 +242,9 @@ def test_45_47_what_is_no_table_is_named_for_what_it_is(case, name, task, word):
 
 
 def test_46_51_archives_are_read_member_by_member(case):
-    for name in ("37_tarball/reviews.tar.gz", "20_folder_per_class_zip/reviews.zip"):
-        rows = case(name).rows()
-        assert (name, len(rows), {row["label"] for row in rows}) == (name, 60, {"positive", "negative"})
+    tarball, folders = case("37_tarball/reviews.tar.gz").rows(), case("20_folder_per_class_zip/reviews.zip").rows()
+    assert len(tarball) == 3_600 and {row["label"] for row in tarball} == {"positive", "negative"}
+    assert len(folders) == 60 and {row["label"] for row in folders} == {"pos", "neg"}
     two = case("37_tarball/two.tar")
     assert "label" not in {label["name"] for label in two.report["labels"]}
     parts = case("39_zip_train_test/data.zip").rows()
