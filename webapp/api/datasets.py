@@ -142,7 +142,7 @@ def options_of(said: Reading) -> dict[str, Any]:
 @router.post("/datasets", response={202: dict[str, Any]}, openapi_extra=FORM, summary="Upload files and have them read")
 def create(request: HttpRequest, response: HttpResponse) -> Any:
     """The file is read by a worker: ask for the dataset until its state is no longer `importing`. A file without doubts becomes
-    `ready` and has a `version`. Otherwise it is `needs_mapping`: `findings` and `problems` say why; confirm it with POST
+    `ready` and has a `version`. Otherwise it is `needs_mapping`: `questions` say what to decide; answer them with POST
     /datasets/{pk}/versions. `failed` comes with a `reason`."""
     wanted: NewDataset = said(request, NewDataset)
     task = task_called(wanted.task)

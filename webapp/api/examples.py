@@ -18,6 +18,14 @@ def written(answer: Any) -> str:
 
 
 ME = {"username": "owner", "teams": [{"id": "01a222aa-0000-7000-8000-000000000001", "name": "Support", "role": "owner"}]}
+FINDING = {
+    "code": "label_variants",
+    "message": "Labels that look like another spelling of another one: 2. Check the suggested merges.",
+    "level": "warning",
+    "asks": "labels",
+    "count": 2,
+    "column": "category",
+}
 IMPORTED = {
     "id": DATASET,
     "name": "Tickets",
@@ -27,15 +35,8 @@ IMPORTED = {
     "rows": 320,
     "rejected": 0,
     "blank": 0,
-    "findings": [
-        {
-            "code": "label_variants",
-            "message": "Labels that look like another spelling of another one: 2. Check the suggested merges.",
-            "level": "warning",
-            "count": 2,
-            "column": "category",
-        }
-    ],
+    "findings": [FINDING],
+    "questions": [FINDING],  # of the findings those that hold the version back
     "problems": [{"row": 17, "column": "category", "message": "Row 17: The label is empty."}],
     "columns": ["ticket", "category", "agent"],
     "labels": [{"name": "Billing", "rows": 47, "missing": False}, {"name": "Biling", "rows": 4, "missing": False}],
@@ -49,6 +50,7 @@ IMPORTED = {
 }
 READY = IMPORTED | {
     "state": "ready",
+    "questions": [],
     "rows": 314,
     "version": VERSION,
     "versions": [{"id": VERSION, "number": 1, "hash": "c0c7deab69ad…", "rows": 314}],
