@@ -93,8 +93,6 @@ OTHERS = {
     "sql": ("CREATE TABLE rows (text TEXT);\nINSERT INTO rows VALUES ('a');\n", "SQL"),
     "sqlite": (database(), "SQLite"),
     **{f"pickle {n}": (pickle.dumps([list(row) for row in ROWS], n), "pickle") for n in range(6) if n != 1},
-    "arrow stream": (frame_in("write_ipc_stream"), "Arrow"),
-    "arrow file": (frame_in("write_ipc"), "Arrow"),
     "avro": (frame_in("write_avro"), "Avro"),
     "orc": (b"ORC" + bytes(range(128, 200)), "ORC"),
     "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(40), "7-Zip"),
@@ -121,7 +119,6 @@ def test_what_is_no_table_is_named_for_what_it_is(read, kind, task):
     [
         ("36_word_document/texts.docx", "Word"),
         ("35_not_the_file/train.csv", "markup"),
-        ("38_save_to_disk_zip/data-00000-of-00001.arrow", "Arrow"),
     ],
 )
 def test_files_that_people_sent_elsewhere_are_named(case, name, words):

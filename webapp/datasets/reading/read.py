@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +20,7 @@ from webapp.datasets.reading import (
     Problem,
     ReadingError,
     Report,
+    arrow,
     corpora,
     delimited,
     documents,
@@ -37,12 +37,14 @@ from webapp.datasets.reading import (
     templates,
     text,
     workbook,
+    written,
 )
 from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.several import OPTION, Several, classes_beside
 from webapp.datasets.reading.several import gathered as gather
 from webapp.datasets.reading.sources import Source
-from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
+from webapp.datasets.reading.staging import Desk, Progress, bare_name
+from webapp.spreadsheet import Sheet
 from worker.nlp import KINDS, TASKS, Task
 from worker.nlp.languages import NAMES
 from worker.spec import Role
@@ -99,7 +101,7 @@ def gather_rejected(desks: list[Desk], out: Path) -> None:
     (out / "rejected.csv").unlink(missing_ok=True)
     if any(desk.rejected for desk in desks):
         with (out / "rejected.csv").open("w", newline="", encoding="utf-8") as all_rejected:
-            csv.writer(all_rejected).writerow(["row", "file", "reason", *map(defused, desks[0].originals)])
+            Sheet(all_rejected).writerow(["row", "file", "reason", *desks[0].originals])
             for desk in desks:
                 with desk.rejects_path.open(encoding="utf-8", newline="") as part:
                     all_rejected.writelines(part)
@@ -116,9 +118,9 @@ def read_source(source: Source, name: str, desk: Desk, options: dict[str, Any]) 
         elif source.rows:
             file = read_members(source.rows, desk, options, replace(file, format=source.kind))
         else:
-            file = {"parquet": read_parquet, "text": read_text, "html": read_html, "tmx": read_tmx}[source.kind](
-                source.path, desk, options, file
-            )
+            reader = {"parquet": read_parquet, "arrow": read_arrow, "text": read_text, "html": read_html, "tmx": read_tmx}[source.kind]
+            file = reader(source.path, desk, options, file)
+        file = open_cells(desk, file)
     finally:
         desk.close()
     if not file.rows_read:
@@ -130,15 +132,37 @@ def read_source(source: Source, name: str, desk: Desk, options: dict[str, Any]) 
     return replace(file, rows_rejected=desk.rejected, rows_blank=desk.blank, rows_in=rows_in, staged=str(desk.staged_path))
 
 
+def open_cells(desk: Desk, file: FileReport) -> FileReport:
+    """Cells in which records are written down are read as if the file were one of records."""
+    if not file.rows_read or desk.holds_records or file.format in PLAIN:
+        return file
+    table = pl.scan_parquet(desk.staged_path, glob=False)
+    if (columns := written.columns_of(table, desk.limits.depth)) is None:
+        return file
+    wider = desk.staged_path.with_suffix(".wider")
+    _originals, names, rows = json_records.rows(written.records(table, columns, desk.limits.depth), desk)
+    read = staging.write(staging.frames_of(rows, names), names, wider)
+    wider.replace(desk.staged_path)
+    return replace(file, rows_read=read)
+
+
 def read_parquet(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
-    table, rows = parquet.table(path, desk)
+    return read_typed(*parquet.table(path, desk), desk, replace(file, format="parquet", header_guessed=False))
+
+
+def read_arrow(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
+    return read_typed(*arrow.table(path, desk), desk, replace(file, format="arrow", header_guessed=False))
+
+
+def read_typed(table: pl.LazyFrame, rows: int, desk: Desk, file: FileReport) -> FileReport:
+    """A table whose columns have types; lists and objects in its cells are read as those of JSON are."""
     if parquet.is_nested(table):
-        return read_values(parquet.records(table, rows, desk), desk, replace(file, format="parquet"))
+        return read_values(parquet.records(table, rows, desk), desk, file)
     originals = table.collect_schema().names()
     names = desk.name_columns(originals)
     renamed = (frame.rename(dict(zip(originals, names, strict=True))) for frame in parquet.frames(table, rows, desk))
     read = staging.write(renamed, names, desk.staged_path)
-    return replace(file, format="parquet", header_guessed=False, lines=read, rows_read=read, rows_rejected=desk.rejected)
+    return replace(file, lines=read, rows_read=read, rows_rejected=desk.rejected)
 
 
 def read_workbook(path: Path, sheet: workbook.Sheet, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
@@ -240,6 +264,7 @@ def read_values(values: Any, desk: Desk, file: FileReport, by_line: bool = True)
             last = number
             yield number, value
 
+    desk.holds_records = True
     _originals, names, rows = json_records.rows(counted(), desk, by_line)
     if not names:
         return replace(file, rows_read=0, rows_rejected=desk.rejected)
@@ -291,6 +316,7 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
 
 
 def read_tagged(form: str, columns: list[str], rows: Iterator[tuple[int, list[str]]], desk: Desk, file: FileReport) -> FileReport:
+    desk.holds_records = True
     names = desk.name_columns(columns)
     read = staging.write(staging.frames_of(rows, names), names, desk.staged_path)
     return replace(file, format=form, header_guessed=False, rows_read=read, rows_rejected=desk.rejected)
@@ -470,7 +496,7 @@ def about_other_texts(joined: list[str], mapping: dict[str, str], columns: list[
     """Texts beside the ones that are learnt, and answers that are better or worse than others."""
     found = []
     if joined:
-        text = f"{called(joined)} may belong to the text, so a template joins them. Look at it, or choose one column."
+        text = f"{called(joined)} may belong to what is learnt, so a template joins the columns. Look at it, or choose one column."
         found.append(Finding("template_proposed", text, count=len(joined), column=joined[0], asks="mapping"))
     pairs = roles.columns_of_pairs(columns)
     if pairs and not roles.is_of_pairs(task):

@@ -14,8 +14,8 @@ from webapp.datasets.reading import ReadingError
 HEAD = 64 * 1024
 COMPRESSED = ("gzip", "bzip2", "xz", "zstd")
 ARCHIVES = ("zip", "tar")
-READ = ("text", "parquet", "workbook", "html", "tmx")
-FORMATS = "CSV, TSV, JSON, JSON Lines, Parquet, Excel or plain text, as it is or packed as zip, tar, gzip, bzip2, xz or zstd"
+READ = ("text", "parquet", "arrow", "workbook", "html", "tmx")
+FORMATS = "CSV, TSV, JSON, JSON Lines, Parquet, Arrow, Excel or plain text, as it is or packed as zip, tar, gzip, bzip2, xz or zstd"
 
 PARQUET = "In Python, read it there and save it with to_parquet()."
 AS_TEXT = "Copy its text into a CSV file, or save it as plain text."
@@ -33,7 +33,6 @@ class Other:
 PICTURE = Other("a picture")
 SOUND = Other("sound or video")
 PROGRAM = Other("a program")
-ARROW = Other("an Arrow file", PARQUET)
 PICKLE = Other("a Python pickle, which is never opened because it may run code", PARQUET)
 WORD = Other("a Word document", AS_TEXT)
 SLIDES = Other("a presentation (PowerPoint)", AS_TEXT)
@@ -53,8 +52,8 @@ SIGNS: tuple[tuple[bytes, str | Other], ...] = (
     (b"\x1f\x9d", Other("an archive of compress (.Z)", UNPACK)),
     (b"MSCF", Other("a Windows cabinet", UNPACK)),
     (b"PARE", Other("an encrypted Parquet file", "Write it without encryption.")),
-    (b"ARROW1", ARROW),
-    (b"\xff\xff\xff\xff", ARROW),
+    (b"ARROW1", "arrow"),
+    (b"\xff\xff\xff\xff", "arrow"),
     (b"FEA1", Other("a Feather file", PARQUET)),
     (b"ORC", Other("an ORC file", PARQUET)),
     (b"Obj\x01", Other("an Avro file", PARQUET)),
