@@ -4,11 +4,12 @@ import gzip
 import io
 import pickle
 import sqlite3
+import struct
 
 import polars as pl
 import pytest
 
-from tests.datasets.files import as_tar, cells, csv_text, reading, reviews, zip_with
+from tests.datasets.files import as_tar, cells, compact, csv_text, reading, reviews, varint, zigzag, zip_with
 from webapp.datasets.reading import MIB, ReadingError
 
 ROWS = reviews(40, ("negative", "positive"))
@@ -264,3 +265,17 @@ def test_a_table_of_markup_in_its_cells_is_a_table(read):
     assert cells(report, "column_1", "column_2") == rows
     assert cells(read("".join(f"{t.replace(',', '')}\t{label}\n" for t, label in rows), "rows.tsv"), "column_2")[1] == ("b",)
     assert cells(read(csv_text(ROWS)), "text", "label") == ROWS
+
+
+def test_a_footer_whose_fields_are_of_other_kinds_is_damaged(tmp_path):
+    path = tmp_path / "rows.parquet"
+    root = compact([(4, 8, varint(6) + b"schema"), (5, 5, zigzag(1))])
+    for schema, groups in ((root, b"\x10"), (b"\x02ab", None)):  # row groups as a number; the schema as a string
+        kind = 12 if schema is root else 8
+        listed = bytes([1 << 4 | kind]) + schema
+        group = bytes([1 << 4 | 5]) + zigzag(1) if groups else bytes([0 << 4 | 12])
+        footer = compact([(1, 5, zigzag(2)), (2, 9, listed), (3, 6, zigzag(1)), (4, 9, group)])
+        path.write_bytes(b"PAR1" + bytes(64) + footer + struct.pack("<I", len(footer)) + b"PAR1")
+        with pytest.raises(ReadingError) as refused:
+            reading(path, tmp_path / "out")
+        assert refused.value.code == "damaged"

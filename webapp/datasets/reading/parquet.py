@@ -98,7 +98,7 @@ def check_footer(path: Path, desk: Desk) -> int:
         counted = sum(int(group[3]) for group in groups)
         if rows < 0 or counted != rows or any(n < 0 for n in unfolded):
             raise ValueError("numbers that do not fit together")
-    except (ValueError, KeyError, TypeError, OSError, struct.error, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, struct.error, IndexError):
         raise desk.fail("damaged", f"{desk.name} is a damaged Parquet file. Write it again.") from None
     limits = desk.limits
     if columns > limits.columns:
