@@ -229,6 +229,7 @@ def described(dataset: Dataset, versions: list[DatasetVersion], reading: Import 
         "rejected": report.get("rows_rejected", 0),
         "blank": report.get("rows_blank", 0),
         "findings": report.get("findings", []),
+        "questions": reading.questions if reading and dataset.state == Dataset.State.NEEDS_MAPPING else [],
         "problems": problems_of(dataset, reading) if reading else [],
         "columns": [column["name"] for column in report.get("columns", [])],
         "labels": report.get("labels", []),

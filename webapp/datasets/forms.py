@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy as _
 
 from webapp.datasets.models import PARTS, Import, Upload
 from webapp.datasets.reading import templates
+from webapp.datasets.reading.encodings import NAMES
 from webapp.people.access import WRITE, find
 from worker.nlp import KINDS, TASKS, Task
 from worker.spec import Role
 
 DELIMITERS = ((",", _("comma")), (";", _("semicolon")), ("\t", _("tab")), ("|", _("bar")))
-ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "gb18030", "big5", "shift_jis", "euc-kr", "cp1251")
 SEVERAL_LABELS = {  # what can become of rows with several labels
     "explode": _("A row for each label"),
     "first": _("The first label only"),
@@ -26,7 +26,18 @@ SEVERAL_LABELS = {  # what can become of rows with several labels
 OF_THE_ROWS = ("label_variants", "conflicting_labels", "duplicates", "near_duplicates", "rare_class", "imbalance")  # a version has its own
 LABELS_SHOWN = 200  # that can be joined on the page
 OFFERED = 60  # columns for a template; others can be written by hand
-OF_THE_MAPPING = ("missing_", "bad_", "label_variants", "no_role", "conflicting_labels")  # findings that another mapping ends
+OF_THE_MAPPING = (  # findings that another mapping ends, by how their codes begin
+    *("missing_", "bad_", "label_", "no_role", "conflicting_labels", "records_as_text", "markup_as_text", "placeholders", "same_text"),
+    *("proportions", "untaught_label", "unmeasured_label", "unused_text", "columns_guessed"),
+)
+ANSWERED = {  # where on the page a question is answered: option (anchor, what the link says)
+    "encoding": ("encodings", _("Compare the readings")),
+    "mapping": ("columns", _("Choose the columns")),
+    "task": ("task", _("Choose the task")),
+    "labels": ("labels", _("Edit the labels")),
+    "several_labels": ("several", _("Choose what becomes of them")),
+    **dict.fromkeys(("header_row", "delimiter", "sheet", "member"), ("reading", _("Change how it was read"))),
+}
 
 
 def chosen_uploads(request: HttpRequest) -> dict[str, Upload]:
@@ -73,7 +84,7 @@ class Mapping:
         labels = {
             label["name"]: answers[f"label-{index}"].strip()
             for index, label in enumerate(self.shown_labels)
-            if f"label-{index}" in answers and answers[f"label-{index}"].strip() != label["name"]
+            if f"label-{index}" in answers and answers[f"label-{index}"].strip() != untold(label)
         }
         return replace(
             self, roles=roles, labels=labels, message=answers.get("message", "").strip(), accept_rejected="accept_rejected" in answers
@@ -94,6 +105,8 @@ class Mapping:
         if header.isascii() and header.isdigit():
             asked["header_row"] = int(header[:6])
         changed = {name: value for name, value in asked.items() if value != self.file.get(name)}  # the rest may be guessed anew
+        if answers.get("read_as"):
+            changed["encoding"] = answers["read_as"]  # a person has said so, also of the one that was guessed
         return {**changed, "mapping": None, "labels": None, "confirmed": False}
 
     @property
@@ -187,7 +200,7 @@ class Mapping:
 
     @property
     def joined_labels(self) -> list[dict[str, Any]]:
-        return [{**label, "to": self.labels.get(label["name"], label["name"])} for label in self.shown_labels]
+        return [{**label, "to": self.labels.get(label["name"], untold(label))} for label in self.shown_labels]
 
     @property
     def left_out(self) -> int | None:
@@ -221,8 +234,20 @@ class Mapping:
         return int(sum(self.reading.report.get("counts", {}).values())) + (of_mapping or 0)
 
     @property
-    def encodings(self) -> list[str]:
-        return list(dict.fromkeys([self.file["encoding"], *self.file.get("encodings", []), *ENCODINGS]))
+    def encodings(self) -> list[tuple[str, list[str]]]:
+        """[(group, titles)]: those that come into question, then all others by where they were used."""
+        likely = list(dict.fromkeys([self.file["encoding"], *self.file.get("encodings", [])]))[:6]
+        groups: dict[str, list[str]] = {str(_("Likely")): likely}
+        for title, where in NAMES.values():
+            if title not in likely:
+                groups.setdefault(where, []).append(title)
+        return list(groups.items())
+
+    @property
+    def readings(self) -> list[dict[str, Any]]:
+        """What the first lines would be in each of the encodings that come into question, if that is in doubt."""
+        asks = any(finding["asks"] == "encoding" for finding in self.reading.questions)
+        return list(self.file.get("readings", [])) if asks and len(self.file.get("readings", [])) > 1 else []
 
     @property
     def delimiters(self) -> list[tuple[str, str]]:
@@ -232,11 +257,29 @@ class Mapping:
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """Of the reading, and of the last try to make a version; errors first."""
+        """Of the reading, and of the last try to make a version; errors first, then what waits for an answer."""
         tried = self.reading.report.get("publishing", {}).get("findings", [])
         known = [f for f in self.reading.report.get("findings", []) if self.is_counted or not f["code"].startswith(OF_THE_MAPPING)]
         if "publishing" in self.reading.report and self.is_counted:  # labels may have been joined: then these are looked for anew
             known = [f for f in known if f["code"] not in OF_THE_ROWS]
-        seen = {finding["code"]: finding for finding in [*known, *tried]}
-        seen.pop("other_task", None)  # stands above the table, with its button
-        return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))
+        seen = {(finding["code"], finding["column"]): finding for finding in [*known, *tried]}
+        listed = [finding for finding in seen.values() if finding["code"] != "other_task"]  # which stands above the table, with its button
+        listed = [
+            {**f, "is_open": bool(f.get("asks")) and f["level"] != "error", "answered": ANSWERED.get(f.get("asks", ""))} for f in listed
+        ]
+        return sorted(listed, key=lambda f: (("error", "warning", "info").index(f["level"]), not f["is_open"]))
+
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """The findings that wait for a person."""
+        return [finding for finding in self.findings if finding["is_open"]]
+
+    @property
+    def remarks(self) -> list[dict[str, Any]]:
+        """All other findings."""
+        return [finding for finding in self.findings if not finding["is_open"]]
+
+
+def untold(label: dict[str, Any]) -> str:
+    """What becomes of a label of which a person says nothing: one that stands for none is left out."""
+    return "" if label["missing"] else str(label["name"])

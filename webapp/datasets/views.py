@@ -121,7 +121,7 @@ def render_mapping(request: HttpRequest, found: Dataset, error: str = "") -> Htt
         raise Http404
     context = about(request, found) | {
         "mapping": Mapping.of(reading),
-        "error": error or found.reason,
+        "error": error or ("" if found.reason in [f["message"] for f in reading.questions] else found.reason),
         "next_number": found.versions.count() + 1,
     }
     return render(request, "datasets/mapping.html", context, status=422 if error else 200)

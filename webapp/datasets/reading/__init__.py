@@ -122,7 +122,7 @@ class FileReport:
     encoding: str = ""
     encoding_confidence: float = 1.0
     encodings: list[str] = field(default_factory=list)  # other plausible ones
-    readings: list[dict[str, Any]] = field(default_factory=list)  # of a guess: [{"encoding", "language", "lines"}], the best first
+    readings: list[dict[str, Any]] = field(default_factory=list)  # of a guess: [{"encoding", "language", "score", "lines"}], the best first
     delimiter: str = ""
     header_row: int = 0  # line of the column names, from 1; 0 when there are none
     header_guessed: bool = True

@@ -55,6 +55,7 @@ PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
 TABULAR = ("csv", "workbook")  # formats whose columns are named by a line of the file itself
 TABLES = (".csv", ".tsv", ".tab")
 VERDICTS = ({"true", "false"}, {"0", "1"})  # of answers, one by one
+NEARLY = 0.5  # of the best score, from which on another encoding is worth naming
 REMEDY = "Expected are rows such as: text, label."
 
 
@@ -213,6 +214,7 @@ def encoded(file: FileReport, guess: encodings.Guess) -> FileReport:
             {
                 "encoding": encodings.title(r.encoding),
                 "language": NAMES.get(r.language, ""),
+                "score": round(r.score, 2),
                 "lines": [line[:200] for line in r.text.splitlines()[:3]],
             }
             for r in guess.readings
@@ -451,9 +453,9 @@ def about_files(files: list[FileReport]) -> list[Finding]:
     found = []
     for f in files:
         if f.encoding_confidence < 0.9:
-            others = [reading["encoding"] for reading in f.readings if reading["encoding"] != f.encoding]
-            what = f"It may be {f.encoding} or {' or '.join(others)}" if others else f"{f.encoding} is a guess"
-            text = f"The encoding of {f.title} is not certain. {what}: choose the reading whose letters are right."
+            near = [each["encoding"] for each in f.readings if each["score"] > NEARLY * f.readings[0]["score"]]
+            what = f"It may be {' or '.join(near)}" if len(near) > 1 else f"It is probably {f.encoding}"
+            text = f"The file {f.title} does not say how its letters are encoded. {what}: check the special characters."
             found.append(Finding("encoding_guessed", text, asks="encoding"))
         if f.format in PLAIN:
             how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"
