@@ -1,16 +1,21 @@
 """Whatever arrives: rows that add up, or a sentence. Never a crash."""
 
 import json
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.files import reading
 from tests.datasets.test_reading_formats import CONTENTS
-from webapp.datasets.reading import ReadingError
+from webapp.datasets.reading import MIB, Limits, ReadingError
+from webapp.datasets.reading.limited import ROOT
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 PIECES = [
@@ -95,6 +100,21 @@ def test_what_pythons_csv_module_writes_is_read_back_the_same(rows):
         report = reading(path, Path(folder) / "out", header_row=1, delimiter=",", encoding="utf-8")
         staged = pl.read_parquet(report["files"][0]["staged"])
         assert list(staged.select("text", "label").iter_rows()) == rows
+
+
+MUTANTS = int(os.environ.get("MUTANTS", "200"))  # 10,000 in the long form
+
+
+@pytest.mark.timeout(120 + 2 * MUTANTS)
+def test_mutants_of_every_kind_end_in_rows_or_a_sentence_and_none_is_learnt_as_its_notation():
+    """No crash, no hang, no memory beyond the limit, and none ready with a chat or list as a text."""
+    command = [sys.executable, "-m", "tests.datasets.mutants", str(MUTANTS), "9"]
+    bounded = {**os.environ, "POLARS_MAX_THREADS": "1"}
+    ran = subprocess.run(command, cwd=ROOT, env=bounded, capture_output=True, text=True, timeout=120 + 2 * MUTANTS)
+    assert ran.returncode == 0, f"the process ended at mutant {ran.stderr[-300:]}"
+    *wrong, totals = map(json.loads, ran.stdout.splitlines())
+    assert not wrong and totals["mutants"] == MUTANTS
+    assert totals["peak_mb"] * MIB < Limits().memory and min(totals["asked"], totals["refused"]) > MUTANTS / 10
 
 
 # --- Records whose values are anything ------------------------------------------------------------------------------------

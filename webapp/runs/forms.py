@@ -15,9 +15,9 @@ from django.utils.translation import gettext_lazy
 from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import DatasetVersion
 from webapp.people.access import Actor
-from webapp.runs.models import Run, advice_for, suggested
+from webapp.runs.models import Run, advice_for, fit, suggested
 from webapp.runs.templatetags.runs import plain, size
-from worker.nlp import TASKS, Task
+from worker.nlp import TASKS, Task, families
 from worker.spec import Setting, SpecError
 
 
@@ -45,7 +45,8 @@ class RunForm(forms.Form):
         self.fields["version"].queryset = versions_for(actor)  # type: ignore[attr-defined]
         self.fields["base"].queryset = bases_for(actor, self.task.slug)  # type: ignore[attr-defined]
         self.initial = {"version": version, **start, **self.initial}
-        self.bases: list[ModelVersion] = list(self.fields["base"].queryset)  # type: ignore[attr-defined]
+        languages = version.languages if version else []
+        self.bases: list[ModelVersion] = self.fields["base"].queryset.best_for(self.task.slug, languages)  # type: ignore[attr-defined]
         self.base_is_given = "base" in self.initial
         self.model = self.initial["base"] = self.base_now()
         self.recipes = self.task.recipes(self.model.shape) if self.model else self.task.methods
@@ -128,6 +129,17 @@ class RunForm(forms.Form):
             for setting in self.settings_shown
             if setting.advanced is is_advanced
         ]
+
+    @property
+    def fit(self) -> str:
+        """Whether the chosen base reads the rows, and the way out where none that is here does."""
+        if not (self.chosen and self.model):
+            return ""
+        sentence = fit(self.chosen, self.model)
+        if any(base.reads(self.chosen.languages) for base in self.bases) or families.ENCODER not in self.task.shapes:
+            return sentence
+        way_out = _("multilingual-e5-small reads about 100 languages: the next start with a network connection fetches it.")
+        return f"{sentence} {way_out}"
 
     @property
     def version_groups(self) -> list[tuple[str, list[tuple[DatasetVersion, str]]]]:

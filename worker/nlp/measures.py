@@ -139,13 +139,16 @@ def text_baselines(train: tuple[list[str], list[str]], held_out: tuple[list[str]
     texts, train_labels = texts[:MOST_ROWS], train_labels[:MOST_ROWS]
     if len(set(train_labels)) < 2:
         return scores
-    vectorizers = {"tfidf_word": TfidfVectorizer(), "tfidf_char": TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))}
+    vectorizers = {
+        "tfidf_word": TfidfVectorizer(sublinear_tf=True),
+        "tfidf_char": TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 5), sublinear_tf=True),  # one Chinese character is a word
+    }
     for name, vectorizer in vectorizers.items():
         try:
             features = vectorizer.fit_transform(texts)
         except ValueError:  # no word at all in any text: nothing to count
             continue
         if features.shape[1] * len(names) <= MOST_WEIGHTS:
-            model = LogisticRegression(max_iter=2000).fit(features, train_labels)
+            model = LogisticRegression(C=10, max_iter=2000).fit(features, train_labels)
             scores[name] = scored(model.predict(vectorizer.transform(held_texts)))
     return scores

@@ -11,6 +11,8 @@ from django.db import models
 from webapp.people.models import TeamQuerySet, TeamScoped
 from worker.nlp import KINDS
 
+SPOKEN = 0.2  # of the texts: a base model should read every language that so many are in
+
 
 class DatasetVersionQuerySet(TeamQuerySet):
     def visible_to(self, actor: Any) -> DatasetVersionQuerySet:
@@ -47,6 +49,12 @@ class DatasetVersion(TeamScoped):
     def held_out(self) -> str:
         """The split that scores are reported on: test where there is one, else validation."""
         return "test" if self.splits.get("test") else "validation"
+
+    @property
+    def languages(self) -> list[str]:
+        """Two-letter codes of the languages that at least a fifth of its texts are in, the commonest first; empty where that is not known."""
+        shares = self.statistics.get("languages", {})
+        return sorted((code for code, share in shares.items() if share >= SPOKEN), key=lambda code: -shares[code])
 
     @property
     def label_role(self) -> str:

@@ -11,8 +11,8 @@ Pure Python without Django: everything here runs in a child process with capped 
                 "problems": the report's problems?, "kept": [label] of the report?}                  -> Published as JSON
     baselines  {"path": a version's Parquet file, "task"}                  -> {"split", "rows", "scores": {name: {metric: value}}}
 
-In `mapping` a column goes by its unique name (`Column.name`); the key "split" names a column that says which part a row
-belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says
+In `mapping` a column goes by its unique name (`Column.name`), and several by a template (templates.py); the key "split" names a
+column that says which part a row belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says
 that there is none ("NA"). `accept_rejected` says that the person has
 seen that some rows cannot be used; without it, publishing with a single rejected row is refused.
 """
@@ -27,6 +27,7 @@ PARTS = ("train", "validation", "test")
 SPLIT = "split"  # beside the task's roles, the one column that every task knows
 MOST_PROBLEMS = 1_000  # listed one by one; `counts` still tells all of them
 ROW_GROUP = 5_000
+GROUP_BYTES = 16 * MIB  # of texts in one row group, and so in memory at a time, where rows are long
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Limits:
 
     memory: int = 3 * 1024 * MIB  # bytes of address space of the child
     cpu_s: int = 1_800
+    silent_cpu_s: float = 60  # of a processor's time without a word of progress
     wall_s: float = 2_400.0
     file: int = 8 * 1024 * MIB  # bytes of any file written
     plain: int = 2 * 1024 * MIB  # bytes after unpacking

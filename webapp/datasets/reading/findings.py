@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from webapp.datasets.reading import MOST_PROBLEMS, SPLIT, Finding, Problem, doubts, near, roles
-from webapp.datasets.reading.staging import Progress
+from webapp.datasets.reading.staging import Progress, beginnings
 from worker.nlp import Task
 from worker.nlp.languages import words as words_of
 from worker.spec import Role
@@ -296,8 +296,9 @@ def say(looked: Looked, code: str, count: int, text: str, level: str) -> None:
 
 def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:
     """(distinct texts that nearly repeat another one, whether only a part was compared)."""
-    few = rows.select(pl.col(role.name).alias("t")).head(4 * near.MOST).unique(maintain_order=True).head(near.MOST + 1)
-    texts = few.collect(engine="streaming")
+    whole = pl.col(role.name)
+    few = beginnings(rows.select(whole.hash(13).alias("whole"), whole.alias("t")), 4 * near.MOST, near.READ)
+    texts = few.unique("whole", keep="first", maintain_order=True).head(near.MOST + 1)
     sampled = texts.height > near.MOST
     texts = texts.head(near.MOST)
     key = pl.col("t").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()

@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 
 from webapp.datasets.reading import MIB, Finding, hub
-from webapp.datasets.reading.staging import Desk
+from webapp.datasets.reading.staging import Desk, size_of
 
 FOOTER = 16 * MIB
+LEAST_TEXT = 512 * MIB  # bytes of text that any file may unfold to
 GROUP = 1024 * MIB  # bytes of one row group after unpacking
 CODEC_RATIO = 2_000  # zstd and dictionaries shrink repetitive columns a lot, but not without end
 
@@ -114,6 +115,7 @@ def check_footer(path: Path, desk: Desk) -> int:
 def table(path: Path, desk: Desk) -> tuple[pl.LazyFrame, int]:
     """(the table with the names of its classes, rows)."""
     rows = check_footer(path, desk)
+    desk.most_text = max(CODEC_RATIO * path.stat().st_size, LEAST_TEXT)
     try:
         lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         lazy = lazy.with_columns(decoded(name, desk) for name, kind in lazy.collect_schema().items() if kind == pl.Binary)
@@ -150,10 +152,14 @@ def frames(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]:
 
 
 def batches(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]:
-    done = 0
+    done, unfolded = 0, 0
     try:
         for frame in lazy.collect_batches(chunk_size=20_000, maintain_order=True):
             desk.progress("reading", done, rows)
+            unfolded += size_of(frame)
+            if unfolded > desk.most_text:  # one entry of a dictionary may stand for a million cells, of which the footer knows nothing
+                text = f"{desk.name} unfolds to more than {desk.most_text // MIB:,} MB before row {done + frame.height:,}."
+                raise desk.fail("bomb", f"{text} Upload it as CSV, or a part of it.")
             yield frame
             done += frame.height
     except pl.exceptions.PolarsError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,13 +43,15 @@ from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.several import OPTION, Several, classes_beside
 from webapp.datasets.reading.several import gathered as gather
 from webapp.datasets.reading.sources import Source
-from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
+from webapp.datasets.reading.staging import Desk, Progress, bare_name
+from webapp.spreadsheet import Sheet
 from worker.nlp import KINDS, TASKS, Task
 from worker.nlp.languages import NAMES
 from worker.spec import Role
 
 PREVIEW = 20  # rows
 PREVIEW_CELL = 2_000  # characters
+MOST_ALIKE = 5  # findings of one kind about files
 PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
 TABULAR = ("csv", "workbook")  # formats whose columns are named by a line of the file itself
 TABLES = (".csv", ".tsv", ".tab")
@@ -100,7 +101,7 @@ def gather_rejected(desks: list[Desk], out: Path) -> None:
     (out / "rejected.csv").unlink(missing_ok=True)
     if any(desk.rejected for desk in desks):
         with (out / "rejected.csv").open("w", newline="", encoding="utf-8") as all_rejected:
-            csv.writer(all_rejected).writerow(["row", "file", "reason", *map(defused, desks[0].originals)])
+            Sheet(all_rejected).writerow(["row", "file", "reason", *desks[0].originals])
             for desk in desks:
                 with desk.rejects_path.open(encoding="utf-8", newline="") as part:
                     all_rejected.writelines(part)
@@ -466,7 +467,8 @@ def about_files(files: list[FileReport]) -> list[Finding]:
         if f.header_row > 1 + delimited.says_delimiter(f.head):
             text = f"Line {f.header_row} of {f.title} was taken for the column names."
             found.append(Finding("title_lines", text, count=f.header_row - 1, asks="header_row"))
-    return found
+    alike: Counter[str] = Counter()  # an archive may hold hundreds of files of one kind
+    return [f for f in found if not alike.update([f.code]) and alike[f.code] <= MOST_ALIKE]
 
 
 def about_columns(columns: list[Column], files: list[FileReport]) -> list[Finding]:
@@ -494,7 +496,7 @@ def about_other_texts(joined: list[str], mapping: dict[str, str], columns: list[
     """Texts beside the ones that are learnt, and answers that are better or worse than others."""
     found = []
     if joined:
-        text = f"{called(joined)} may belong to the text, so a template joins them. Look at it, or choose one column."
+        text = f"{called(joined)} may belong to what is learnt, so a template joins the columns. Look at it, or choose one column."
         found.append(Finding("template_proposed", text, count=len(joined), column=joined[0], asks="mapping"))
     pairs = roles.columns_of_pairs(columns)
     if pairs and not roles.is_of_pairs(task):

@@ -125,7 +125,7 @@ def beside(plan: members.Plan, name: str) -> list[Finding]:
     found = []
     if plan.unread:
         text = f"Files in {name} that were not read: {listed(plan.unread)}. Choose one of them if it holds the rows."
-        found.append(Finding("several_files", text, count=len(plan.unread), asks="member"))
+        found.append(Finding("unread_files", text, count=len(plan.unread), asks="member"))
     if plan.missing:
         text = f"{name} lacks {plan.missing}: the other pieces count it. Download it too, or go on without it."
         found.append(Finding("missing_piece", text, asks="confirmation"))
@@ -152,7 +152,7 @@ def joined(name: str, read: list[tuple[Source, FileReport, Desk]], failed: list[
     if unread:
         reason = failed[0].message if failed else f"Their columns differ from those of {kept[0][0].title}."
         text = f"Files in {name} that were not read: {listed(unread)}. {reason}"
-        first.findings.append(Finding("several_files", text, count=len(unread), asks="member"))
+        first.findings.append(Finding("other_files", text, count=len(unread), asks="member"))
     by_part = Counter(source.part for source, _, _ in kept)
     pieces = {(source.part, source.piece) for source, _, _ in kept if not source.sheet or source.piece}
     if any(times > 1 for times in by_part.values()):
@@ -165,9 +165,13 @@ def joined(name: str, read: list[tuple[Source, FileReport, Desk]], failed: list[
             )
         if len(pieces) > len(by_part) or all(source.sheet for source, _, _ in kept):
             tell_apart(kept)
+    told = list[Finding]()
     for _, _, desk in read:
         if all(desk is not d for _, _, d in kept):
             desk.clear()
+        else:  # what is said of the archive is said once
+            desk.findings = [finding for finding in desk.findings if finding not in told]
+            told += desk.findings
     return [(replace(file, members=file.members if at == 0 else []), desk) for at, (_, file, desk) in enumerate(kept)]
 
 
