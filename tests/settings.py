@@ -23,3 +23,4 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     # A file, as in the product: SQLite in memory locks whole tables between threads, WAL does not.
     DATABASES["default"]["TEST"] = {"NAME": str(HOME / "test.sqlite3")}  # noqa: F405
 STARTERS = HOME / "starters"  # noqa: F405 (none but those that a test makes: the real ones would be unpacked for every session)
+WHEELS = HOME / "wheels"  # noqa: F405 (likewise)

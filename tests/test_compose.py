@@ -15,7 +15,7 @@ ROOT = settings.ROOT
 SETTINGS = (ROOT / "webapp" / "settings.py").read_text()
 GIVEN = {"POSTGRES_PASSWORD": "pg-secret", "REDIS_PASSWORD": "redis-secret"}
 OURS = ("web", "train", "train-gpu", "data", "serve")
-NOT_OURS = {"OMP_WAIT_POLICY", "OMP_NUM_THREADS", "POLARS_MAX_THREADS", "TOKENIZERS_PARALLELISM", "FORWARDED_ALLOW_IPS"}
+NOT_OURS = {"OMP_WAIT_POLICY", "OMP_NUM_THREADS", "POLARS_MAX_THREADS", "TOKENIZERS_PARALLELISM"}
 
 
 def interpolate(text, given):

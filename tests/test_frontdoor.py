@@ -1,12 +1,16 @@
 """Before Django sees a request, its bytes are counted: too many or too slow ends it, and nothing lands on the disk."""
 
 import asyncio
+import errno
 import json
 
 import pytest
+from django.test import Client
 
+from tests.conftest import person
 from webapp import frontdoor
 from webapp.frontdoor import BodyLimit, limit_of
+from webapp.people.models import ApiToken
 
 
 class Taker:
@@ -39,7 +43,8 @@ async def post(chunks, path="/login/", headers=(), pause_s=0.0):
     async def send(message):
         sent.append(message)
 
-    await BodyLimit(app)({"type": "http", "path": path, "headers": list(headers)}, receive, send)
+    headers = [*headers, (b"transfer-encoding", b"chunked")] if b"content-length" not in dict(headers) else list(headers)
+    await BodyLimit(app)({"type": "http", "path": path, "headers": headers}, receive, send)
     return sent[0]["status"], app.taken, given, sent[-1]["body"]
 
 
@@ -63,11 +68,57 @@ async def test_a_length_that_lies_does_not_help():
     assert status == 413 and taken <= MIB
 
 
-@pytest.mark.parametrize(("path", "mib"), [("/login/", 1), ("/datasets/uploads/0", 16), ("/api/v1/datasets", 65), ("/api/v1/runs", 1)])
-async def test_each_address_has_its_limit(path, mib):
+@pytest.fixture
+def known(transactional_db):
+    alice = person("alice")
+    client = Client()
+    client.force_login(alice)
+    return {
+        "token": (b"authorization", f"Bearer {ApiToken.make(alice, 'test', ['read', 'write'])[1]}".encode()),
+        "session": (b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode()),
+    }
+
+
+LIMITS = [("/login/", 1), ("/datasets/uploads/0", 16), ("/api/v1/datasets", 65), ("/api/v1/runs", 1)]
+
+
+@pytest.mark.parametrize("way", ["token", "session"])
+@pytest.mark.parametrize(("path", "mib"), LIMITS)
+async def test_each_address_has_its_limit_for_who_is_known(path, mib, way, known):
     assert limit_of(path) == mib * MIB
-    assert (await post([b"x" * MIB] * mib, path))[0] == 200
-    assert (await post([b"x" * MIB] * mib + [b"x"], path))[0] == 413
+    assert (await post([b"x" * MIB] * mib, path, [known[way]]))[0] == 200
+    assert (await post([b"x" * MIB] * mib + [b"x"], path, [known[way]]))[0] == 413
+
+
+@pytest.mark.parametrize("headers", [[], [(b"authorization", b"Bearer tb_no")], [(b"cookie", b"sessionid=nobody")]])
+@pytest.mark.parametrize("path", ["/datasets/uploads/0", "/api/v1/datasets"])
+async def test_of_a_stranger_no_more_is_taken_than_a_page_needs(path, headers, transactional_db):
+    status, taken, given, body = await post([b"x" * MIB] * 20, path, headers)
+    assert status == 401 and taken <= MIB and given == 2 and "token" in json.loads(body)["detail"]
+    status, taken, given, _ = await post([b"x" * MIB] * 20, path, [*headers, (b"content-length", str(20 * MIB).encode())])
+    assert (status, taken, given) == (401, 0, 0), "one that says how much it is, is not even begun"
+    assert (await post([b"x" * 1000], path, headers))[0] == 200, "a small one is answered by who knows the address"
+
+
+async def test_whoever_signed_out_or_was_switched_off_is_a_stranger(known):
+    from webapp.people.models import User
+
+    await User.objects.filter(username="alice").aupdate(is_active=False)
+    for header in known.values():
+        assert (await post([b"x" * MIB] * 20, "/api/v1/datasets", [header]))[0] == 401
+
+
+async def test_a_disk_without_room_for_the_body_is_told():
+    async def full(scope, receive, send):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await BodyLimit(full)({"type": "http", "path": "/", "headers": []}, None, send)
+    assert sent[0]["status"] == 507 and "Free some space" in json.loads(sent[1]["body"])["detail"]
 
 
 async def test_a_body_that_drips_is_cut(monkeypatch):

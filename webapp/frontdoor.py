@@ -1,19 +1,26 @@
 """What stands before Django: bytes are counted while they come, and sockets are opened by our own pages only.
 
 Django's ASGI handler writes a whole request body to disk before it looks at the address or the session, so an anonymous
-request could fill the disk; and a websocket knows no CSRF token and no Host check.
+request could fill the disk: who sends more than a page needs is asked who they are first. And a websocket knows no CSRF
+token and no Host check.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from channels.db import database_sync_to_async
 from django.conf import settings
+from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
+
+from webapp import disk
+from webapp.people.access import token_of, user_of_session
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -23,6 +30,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SLOWEST_WINDOW_S = 30.0  # in each such window a body must bring at least ...
 SLOWEST_BYTES = 16 * 1024
+NOT_FOUND = 4404
 
 
 def limit_of(path: str) -> int:
@@ -57,20 +65,32 @@ class BodyLimit:
             await send(message)
 
         try:
-            limit = limit_of(scope["path"])
-            if declared_length(scope) > limit:
-                raise too_large(limit)
-            await self.app(scope, counted(receive, limit), sending)
+            limit, declared = limit_of(scope["path"]), declared_length(scope)
+            refusal = too_large(limit)
+            if limit > settings.BODY_LIMIT:
+                if declared <= settings.BODY_LIMIT:
+                    limit = settings.BODY_LIMIT
+                elif not await is_known(scope):
+                    limit, refusal = settings.BODY_LIMIT, unknown()
+            if limit < declared < math.inf:
+                raise refusal
+            await self.app(scope, counted(receive, limit, refusal), sending)
         except Refused as refused:
             if not answered:
                 await answer(send, refused)
+        except OSError as error:  # Django keeps a large body in a file
+            if answered or not (remedy := disk.remedy(error)):
+                raise
+            await answer(send, Refused(507, "Insufficient Storage", remedy))
 
 
-def declared_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+def declared_length(scope: Scope) -> float:
+    """The bytes that the body is said to have; without a number it may be any."""
+    headers = dict(scope["headers"])
+    if b"transfer-encoding" in headers:
+        return math.inf
+    value = headers.get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0
 
 
 def too_large(limit: int) -> Refused:
@@ -78,8 +98,23 @@ def too_large(limit: int) -> Refused:
     return Refused(413, "Content Too Large", said)
 
 
-def counted(receive: Receive, limit: int) -> Receive:
-    """`receive`, counting the body's bytes and the time they take."""
+def unknown() -> Refused:
+    said = "Files are taken only from somebody who is signed in, or with a valid token: Authorization: Bearer tb_..."
+    return Refused(401, "Unauthorized", said)
+
+
+@database_sync_to_async  # type: ignore[untyped-decorator]
+def is_known(scope: Scope) -> bool:
+    """Whether the token or, without one, the session of this request is somebody's now."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    if b"authorization" in headers:
+        return token_of(headers[b"authorization"]) is not None
+    key = parse_cookie(headers.get(b"cookie", "")).get(settings.SESSION_COOKIE_NAME) or ""
+    return bool(key) and user_of_session(key) is not None
+
+
+def counted(receive: Receive, limit: int, refusal: Refused) -> Receive:
+    """`receive`, counting the body's bytes and the time they take; raises `refusal` beyond the limit."""
     total, window_bytes, window_ends, is_whole = 0, 0, time.monotonic() + SLOWEST_WINDOW_S, False
     slow = Refused(408, "Request Timeout", "The request body came too slowly. Try again on a better connection.")
 
@@ -95,7 +130,7 @@ def counted(receive: Receive, limit: int) -> Receive:
         total, window_bytes = total + body, window_bytes + body
         is_whole = not message.get("more_body", False)
         if total > limit:
-            raise too_large(limit)
+            raise refusal
         if window_bytes >= SLOWEST_BYTES:
             window_bytes, window_ends = 0, time.monotonic() + SLOWEST_WINDOW_S
         return message
@@ -132,3 +167,10 @@ class SameOrigin:
         if is_ours and is_same and host:
             return await self.app(scope, receive, send)
         await send({"type": "websocket.close", "code": 4403})
+
+
+async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """A socket at an address that is none: it closes as one whose thing is gone. A browser sees the code only if it was accepted."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": NOT_FOUND})

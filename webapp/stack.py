@@ -33,8 +33,9 @@ CELERY = ["-m", "celery", "-A", "worker.app", "worker", "-P", "solo", "-l", "INF
 COMMANDS: dict[str, list[str]] = {  # arguments of the Python interpreter
     "web": [
         *("-m", "uvicorn", "webapp.asgi:application", "--host", "{host}", "--port", "{port}"),
-        *("--loop", "uvloop", "--http", "httptools", "--ws-ping-interval", "20", "--timeout-graceful-shutdown", "3"),
+        *("--loop", "uvloop", "--http", "webapp.connection:Connection", "--ws-ping-interval", "20", "--timeout-graceful-shutdown", "3"),
         *("--no-access-log", "--no-server-header"),  # addresses may hold one-time secrets: nobody writes them down
+        "--no-proxy-headers",  # webapp.asgi believes those of the proxies that the settings name
     ],
     "train": [*CELERY, "-n", "train@%h", "-Q", "{train_queues}"],
     "data": [*CELERY, "-n", "data@%h", "-Q", DATA],
@@ -347,7 +348,7 @@ def address() -> str:
 
 
 def web_answers() -> bool:
-    headers = {"X-Forwarded-Proto": "https"} if settings.HTTPS else {}
+    headers: dict[str, str] = {}
     if settings.ALLOWED_HOSTS and "127.0.0.1" not in settings.ALLOWED_HOSTS and "*" not in settings.ALLOWED_HOSTS:
         headers["Host"] = settings.ALLOWED_HOSTS[0].lstrip(".")
     try:

@@ -15,3 +15,5 @@ urlpatterns = [
     path("accounts/", include("webapp.people.allauth_urls")),
     path("api/v1/", api.urls),
 ]
+
+handler500 = "webapp.home.views.broken"

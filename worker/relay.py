@@ -193,7 +193,7 @@ class Relay:
     def hand_over(self, entry: str, prediction: Prediction) -> None:
         self.held[str(prediction.pk)] = (entry, time.monotonic())
         if now() - prediction.created_at > timedelta(seconds=PATIENCE_S):
-            return self.settle(str(prediction.pk), {"type": "failed", "reason": _("No answer came in time. Ask again.")})
+            return self.settle(str(prediction.pk), {"type": "failed", "reason": _("No answer came in time. Try again.")})
         if self.serving:
             self.serving.be_patient(STALL_S)
             self.serving.tell(prediction.question())

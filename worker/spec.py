@@ -79,6 +79,7 @@ class Setting:
     shapes: tuple[str, ...] = ()  # kinds of base model that know it (worker.nlp.families); empty: all of them
     advanced: bool = True
     needs: tuple[str, float] | None = None  # (another parameter, its least value) without which this one does nothing
+    within: str = ""  # another parameter that this one cannot exceed
     defaults: dict[str, Any] = field(default_factory=dict)  # default by method where it differs
 
     def default_for(self, method: str) -> Any:
@@ -126,11 +127,15 @@ class Role:
     name: str
     label: str
     required: bool = True
-    kind: str = "text"  # text | label (a small set of values: histogram, stratified split) | number
+    kind: str = "text"  # text | label (a small set of values: histogram, stratified split) | number | data (JSON that the task reads)
     hints: tuple[str, ...] = ()  # lower-case column names that suggest this role
     language: bool = False  # a column named after a language ("en", "Deutsch") suggests it; the roles of a pair in their order
     shorter: bool = False  # its texts are much shorter than those of the key role, as a summary is
+    leads: tuple[str, ...] = ()  # lower-case names of columns that often stand before it in one text, as a title does
+    follows: tuple[str, ...] = ()  # of columns that belong behind it, as Alpaca's input behind its instruction
+    without: str = ""  # a role beside which this one means nothing
     is_key: bool = False  # rows with the same value here stay on one side of the split
+    takes_records: bool = False  # a cell may hold chat messages or a list as JSON; of any other text that is a doubt
     help: str = ""  # one sentence for the mapping page
 
     @property
@@ -163,8 +168,10 @@ class Metric(NamedTuple):
         return f"{value:,.{2 if abs(value) < 10 else 1}f}"
 
     def ahead(self, value: float, other: float) -> float:
-        """By how much `value` is better than `other`; below zero where it is worse."""
-        return other - value if self.less_is_better else value - other
+        """By how much `value` is better than `other`, both as they are shown: whoever subtracts what stands there gets the same.
+        Below zero where it is worse."""
+        shown, beside = (float(self.shown(each).replace(",", "")) for each in (value, other))
+        return round(beside - shown if self.less_is_better else shown - beside, 2)
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,7 @@ class RunSpec:
     out: str  # folder of this run; attempts write below out/<fence>/
     settings: dict[str, Any]
     labels: tuple[str, ...] = ()
+    base_name: str = ""  # as people call it; empty: as its folder does
     resume: str = ""  # folder of a committed checkpoint, or empty
     resume_sha256: str = ""  # of its manifest
     threads: int = 1
@@ -224,7 +232,7 @@ class Point:
 #   {"kind": "checkpoint", "step": int, "path": str, "manifest_sha256": str, "bytes": int, "best": bool, "metric": float|null}
 #   {"kind": "log",        "level": "info"|"warning"|"error", "text": str}
 #   {"kind": "done",       "step": int, "metrics": {..}, "evaluation": {..}, "model": str, "model_sha256": str, "bytes": int}
-#   {"kind": "kept",       "model_sha256": str, "bytes": int}      (asked to make a model of a checkpoint)
+#   {"kind": "kept",       "model_sha256": str, "bytes": int}      (asked to save a checkpoint as a model)
 #   {"kind": "stopped",    "step": int, "wish": str}
 #   {"kind": "failed",     "code": str, "text": str, "remedy": str}      and the exit status of Exit
 # Its standard input: a warm spare first waits for one line, the spec; then {"wish": Wish} and {"renew": seconds} lines.

@@ -118,7 +118,7 @@ def test_a_row_that_the_task_refuses_is_named_with_its_column(api):
     assert got["problems"][0] == {
         "row": 32,
         "column": "answer",
-        "message": "Row 32: The answer does not stand in the passage, word for word.",
+        "message": "Row 32: The answer does not appear word for word in the passage.",
     }
 
 

@@ -87,7 +87,7 @@ def test_an_upload_goes_on_after_a_cut_and_a_reload(page, tmp_path):
     smaller = "document.querySelector('file-drop').dataset.chunk = 60_000"
     page.evaluate(smaller)
     page.set_input_files("[data-input]", file)
-    page.locator("[data-state]").filter(has_text="Lost the connection").wait_for(timeout=20_000)
+    page.locator("[data-state]").filter(has_text="Connection lost").wait_for(timeout=20_000)
     page.reload()
     assert page.get_by_text("Not finished").is_visible()
     assert "long.csv" in page.locator(".unfinished").inner_text()
@@ -166,3 +166,24 @@ def test_a_broken_file_says_why_and_another_one_mends_it(page, accessible):
     page.set_input_files("[data-input]", {"name": "good.csv", "mimeType": "text/csv", "buffer": table().encode()})
     page.locator(".bars").wait_for(timeout=60_000)
     assert page.errors == []
+
+
+def test_a_template_is_written_with_columns_at_hand_and_shows_what_it_makes(page, accessible):
+    page.goto("/datasets/")
+    rows = [f"Case {i},I saw the {WORDS[i % 10]} number {i} and it was as good as I had hoped.,{LABELS[i % 3]}" for i in range(60)]
+    page.evaluate(DROP, ["cases.csv", "\n".join(["case,body,label", *rows, ",,positive", ""])])
+    arrived(page)
+    page.locator("[data-create]").wait_for(timeout=60_000)
+    page.get_by_text("Join columns into one text").click()
+    accessible(page)
+    field = page.locator("template-field").first
+    for column in ("case", "body"):
+        field.locator(f"[data-column={column}]").click()
+    assert field.locator("textarea").input_value() == "{case}\n\n{body}"
+    assert field.locator("pre").inner_text() == f"Case 0\n\nI saw the {WORDS[0]} number 0 and it was as good as I had hoped."
+    field.locator("textarea").fill("Label: {label}\n{nothing}")
+    assert not field.locator("pre").is_visible()
+    field.locator("textarea").fill("{case}: {body}")
+    assert page.locator("[data-create]").inner_text() == "Create version 1"
+    page.locator("[data-create]").click()
+    page.get_by_text(f"Case 0: I saw the {WORDS[0]}").first.wait_for(timeout=60_000)

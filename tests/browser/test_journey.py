@@ -175,7 +175,7 @@ def test_a_checkpoint_becomes_a_model_that_is_compared_while_the_run_goes_on(pag
     wait_for_points(page, 3, TRAINING_MS)
     page.get_by_role("tab", name="Checkpoints").click()
     accessible(page)
-    page.get_by_role("button", name="Make a model of it").first.click(timeout=TRAINING_MS)  # brought by the first checkpoint
+    page.get_by_role("button", name="Save as model").first.click(timeout=TRAINING_MS)  # brought by the first checkpoint
     compare = page.locator("#checkpoints").get_by_role("link", name="Compare").first
     compare.wait_for(timeout=90_000)
     accessible(page)

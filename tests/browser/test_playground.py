@@ -99,7 +99,7 @@ def test_a_translation_names_its_languages_shows_other_versions_and_is_swapped(t
     tab.locator(".written").get_by_text(GREETING).wait_for()
     assert desk.asked[-1][1]["inputs"] == {"source": "大家早上好。"} and desk.asked[-1][1]["parameters"] == {"direction": "back"}
     assert tab.locator("[data-language]").all_inner_texts() == ["Chinese", "English"]
-    assert tab.locator("[data-foreign]").inner_text() == "This reads like English; the model has learnt from Chinese."
+    assert tab.locator("[data-foreign]").inner_text() == "This looks like English; the model was trained on Chinese."
 
 
 def test_chosen_sentences_are_marked_in_the_document_by_characters(tab, made):
@@ -107,7 +107,7 @@ def test_chosen_sentences_are_marked_in_the_document_by_characters(tab, made):
     assert DOCUMENT.startswith("😀")
     assert tab.locator("[data-marks] mark").all_inner_texts() == ["Boats came in at dawn.", "By noon the market was full."]
     assert "Chosen sentences: 2. 51 characters, 50 % of the document" in tab.locator("model-reply").inner_text()
-    assert tab.locator("[data-cut]").inner_text() == "The text is longer than the model reads. Tokens left out: 120."
+    assert tab.locator("[data-cut]").inner_text() == "The text is too long for the model and was cut. Tokens cut: 120."
     tab.locator("textarea").press("End")
     tab.keyboard.type(" More.")
     assert tab.locator("[data-marks] mark").count() == 0
@@ -128,7 +128,7 @@ def test_no_answer_is_an_answer(tab, desk, made):
     desk.answers["toy_span"] = NOTHING
     take_the_example(tab, on_desk(made, "toy_span"))
     assert tab.locator(".found").inner_text() == "No answer 0.90"
-    assert tab.get_by_text("The passage does not say.").is_visible() and tab.locator("mark").count() == 0
+    assert tab.get_by_text("The model found no answer in the passage.").is_visible() and tab.locator("mark").count() == 0
 
 
 def test_a_text_grows_while_it_is_written_and_tells_of_each_token(tab, desk, made):
@@ -145,7 +145,7 @@ def test_a_text_grows_while_it_is_written_and_tells_of_each_token(tab, desk, mad
     tab.locator("[data-token]").first.focus()
     tab.keyboard.press("ArrowRight")
     assert tab.locator("[data-token]:focus").inner_text() == " upon" and "0.99" in tab.locator("[data-tip]").inner_text()
-    tab.get_by_label("Underline what the model was unsure of").check()
+    tab.get_by_label("Highlight unlikely tokens").check()
     assert "heat" in tab.locator(".written").get_attribute("class")
 
 
@@ -178,7 +178,7 @@ def test_only_changed_parameters_are_sent_and_idle_ones_are_grey(tab, desk, made
     tab.locator("textarea").press("Control+Enter")
     settled(tab)
     assert desk.asked[-1][1]["parameters"] == {"beams": 1}
-    tab.get_by_role("button", name="Back to the defaults").click()
+    tab.get_by_role("button", name="Reset to defaults").click()
     assert tab.get_by_role("spinbutton", name="Beams").input_value() == "4" and tab.locator("span[data-changed]").inner_text() == ""
 
 
@@ -216,11 +216,11 @@ def test_models_are_compared_on_one_question_and_what_differs_is_marked(tab, des
     tab.locator("model-reply").nth(1).locator(".written").get_by_text("大家晚上好。").wait_for()
     assert tab.url.endswith(on_desk(made, "toy_translation", "toy_translation other"))
     tab.get_by_text("Compare", exact=True).click()
-    tab.get_by_role("link", name="The base as it came").click()
+    tab.get_by_role("link", name="The untuned base model").click()
     assert tab.url.endswith("&with=base")
     tab.locator("model-reply").nth(2).locator(".written").wait_for()
     asked = len(desk.asked)
-    tab.get_by_role("button", name="Ask the model").click()
+    tab.locator("[data-ask]").click()
     settled(tab)
     assert sorted((name, question["untuned"]) for name, question in desk.asked[asked:]) == [
         ("toy_translation", False),
@@ -237,7 +237,7 @@ def test_models_are_compared_on_one_question_and_what_differs_is_marked(tab, des
     assert tab.locator("model-reply").count() == 3
     assert tab.locator("textarea").input_value() == GREETING  # what was written is still there
     for _ in range(2):
-        tab.get_by_role("button", name="Take this model out").first.click()
+        tab.get_by_role("button", name="Remove from comparison").first.click()
     assert tab.url.endswith(on_desk(made, "toy_translation")) and not tab.locator("[data-head]").is_visible()
 
 
@@ -252,7 +252,7 @@ def test_one_model_that_fails_leaves_the_others_their_answers(tab, desk, made):
     )
     tab.goto(on_desk(made, "toy_text", "toy_text other"))
     tab.locator("textarea").first.fill("Anything.")
-    tab.get_by_role("button", name="Ask the model").click()
+    tab.locator("[data-ask]").click()
     tab.locator("model-reply").nth(1).get_by_text("Nobody is there.").wait_for()
     assert tab.locator("model-reply").first.locator(".written").inner_text() == "An answer."
     tab.unroute("**/predictions")
@@ -307,7 +307,7 @@ def test_a_model_is_found_by_typing_and_what_was_written_stays(tab, made):
     tab.locator("model-picker summary").first.click()
     tab.locator("model-picker input:focus").wait_for()
     tab.keyboard.type("nonsense")
-    assert tab.locator("model-picker").first.get_by_text("No model is called like this.").is_visible()
+    assert tab.locator("model-picker").first.get_by_text("No model matches.").is_visible()
     tab.locator("model-picker input:focus").fill("text other")
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("Enter")
@@ -318,7 +318,7 @@ def test_a_model_is_found_by_typing_and_what_was_written_stays(tab, made):
 
 def test_a_task_without_a_model_leads_to_data(tab, made, accessible):
     tab.goto("/playground/?task=classification")
-    assert tab.get_by_role("link", name="Bring data").is_visible() and "text,label" in tab.locator(".sample").inner_text()
+    assert tab.get_by_role("link", name="Add data").is_visible() and "text,label" in tab.locator(".sample").inner_text()
     accessible(tab)
 
 

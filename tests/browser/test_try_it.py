@@ -83,7 +83,7 @@ def test_ctrl_enter_draws_the_bars_and_what_the_base_says(relay, open_page, vera
     assert sum(float(number) for number in tab.locator("try-it .bar b").all_inner_texts()) == pytest.approx(1, abs=0.02)
     assert tab.locator("[data-latency]").inner_text().split()[1] in ("ms", "s")
     tab.locator("[data-base-line]").wait_for(timeout=40_000)
-    assert tab.locator("[data-base-line]").inner_text().startswith("The base says")
+    assert tab.locator("[data-base-line]").inner_text().startswith("For comparison")
     accessible(tab)
 
 
@@ -130,11 +130,11 @@ def test_the_code_holds_what_is_in_the_box_quoted_for_the_shell(relay, web, open
 
 def test_limits_and_refusals_are_plain(relay, open_page, vera, model):  # noqa: F811
     tab = open_page(vera, f"/playground/?model={model.pk}")
-    tab.get_by_role("button", name="Ask the model").click()
-    assert tab.locator("[data-reason]").inner_text() == "Write something to ask."
+    tab.locator("[data-ask]").click()
+    assert tab.locator("[data-reason]").inner_text() == "Enter some text first."
     tab.locator("try-it textarea").fill("x" * 20_001)
     assert "20,000" in tab.locator("[data-count-of]").inner_text()
-    tab.get_by_role("button", name="Ask the model").click()
+    tab.locator("[data-ask]").click()
     tab.get_by_text("at most 20,000").wait_for()
     tab.context.set_offline(True)
     tab.locator("try-it textarea").fill("good")

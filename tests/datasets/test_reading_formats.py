@@ -124,8 +124,11 @@ def test_numbers_and_nested_values_of_parquet_become_text(tmp_path):
     )
     frame.write_parquet(path)
     report = reading(path, tmp_path / "out")
-    assert [c["name"] for c in report["columns"]] == ["text", "meta.stars", "meta.tags", "label"]
-    assert report["preview"][1] == {"_row": 2, "_part": "file", "text": ROWS[1][0], "meta.stars": "1", "meta.tags": "a b", "label": "1"}
+    assert [c["name"] for c in report["columns"]] == ["text", "meta.stars", "meta.tags.0", "meta.tags.1", "label"]
+    assert list(report["preview"][1].values()) == [2, "file", ROWS[1][0], "1", "a", "b", "1"]
+    as_json = tmp_path / "rows.json"
+    as_json.write_text(json.dumps(frame.to_dicts()))
+    assert reading(as_json, tmp_path / "json")["preview"] == report["preview"]  # as in any other file
 
 
 def test_encoding_delimiter_and_header_can_be_overruled(tmp_path):

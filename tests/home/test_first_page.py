@@ -100,7 +100,7 @@ def test_what_finished_stands_below_with_its_score(alice, team, run, signed_in):
     finished(run, team)
     page = signed_in(alice).get("/")
     assert "75.3" in text(page) and [standing.run.pk for standing in page.context["finished"]] == [run.pk]
-    assert "Nothing runs at the moment" in text(page)
+    assert "Nothing is running" in text(page)
 
 
 def test_nothing_of_another_team_is_shown(charlie, team, run, signed_in):
@@ -158,7 +158,7 @@ def test_a_time_is_said_roughly_and_kept_exactly():
     from webapp.home.templatetags.shell import when
 
     moment = now() - timedelta(hours=3, minutes=20)
-    assert when(moment) == f'<time datetime="{moment.isoformat()}">3\xa0hours ago</time>'
+    assert when(moment) == f'<time datetime="{moment.isoformat()}" data-ago>3\xa0hours ago</time>'
     assert "just now" in when(now()) and when(None) == ""
 
 

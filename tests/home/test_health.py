@@ -3,7 +3,6 @@
 import pytest
 from django.utils.timezone import now
 
-from webapp.home import health
 from webapp.work.models import Worker
 
 
@@ -26,11 +25,8 @@ def test_files_that_cannot_be_written_are_named(db, client, settings, tmp_path):
     assert answer.status_code == 503 and answer.json()["checks"]["files"] is False and str(tmp_path) not in answer.content.decode()
 
 
-def test_a_redis_that_is_away_is_named(db, client, monkeypatch):
-    from django.core.cache.backends.redis import RedisCache
-
-    away = RedisCache("unix:///nowhere/redis.sock", {})
-    monkeypatch.setattr(health, "cache", away)
+def test_a_redis_that_is_away_is_named(db, client, settings):
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
     answer = client.get("/healthz/ready")
     assert answer.status_code == 503 and answer.json()["checks"]["redis"] is False and answer.json()["checks"]["database"] is True
 

@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils.timezone import now
 
+from tests.conftest import person
 from webapp.people.models import Invitation, Membership, SignInLink, Team, User
 
 
@@ -49,8 +50,6 @@ def test_the_secret_of_a_link_is_not_in_the_database(alice):
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_use_a_link_at_once_one_comes_in():
-    from tests.conftest import person
-
     person("alice").sign_in_link()
     link, won, start = SignInLink.objects.get(), [], threading.Barrier(2)
 
@@ -63,6 +62,50 @@ def test_of_two_who_use_a_link_at_once_one_comes_in():
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert sorted(won) == [False, True]
+
+
+def test_the_link_of_somebody_else_asks_before_it_replaces_a_session(alice, bob, signed_in):
+    client, link = signed_in(alice), bob.sign_in_link()
+    page = client.get(link)
+    assert (
+        page.status_code == 200
+        and "You are signed in as alice" in page.content.decode()
+        and "Sign in as bob instead" in page.content.decode()
+    )
+    assert client.get("/").wsgi_request.user == alice, "to look changes nothing, and uses nothing up"
+    client.session.update({"team": "of alice"})
+    assert client.post(link).status_code == 302
+    assert client.get("/").wsgi_request.user == bob and "team" not in client.session
+
+
+def test_no_other_site_sends_that_form(alice, bob):
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    assert client.post(bob.sign_in_link()).status_code == 403
+    assert client.get("/").wsgi_request.user == alice
+
+
+def test_ones_own_link_is_used_up_while_signed_in_too(alice, signed_in):
+    client, link = signed_in(alice), alice.sign_in_link()
+    assert client.get(link)["Location"] == "/" and client.get("/").wsgi_request.user == alice
+    assert SignInLink.unused(link.split("/")[-2]) is None
+
+
+def test_a_second_factor_is_asked_before_another_session_takes_over(alice, bob, signed_in):
+    from allauth.mfa.totp.internal.auth import TOTP
+
+    TOTP.activate(bob, "JBSWY3DPEHPK3PXP")
+    client = signed_in(alice)
+    assert client.post(bob.sign_in_link())["Location"].startswith("/accounts/mfa/authenticate/")
+    assert not client.get("/accounts/login/").wsgi_request.user.is_authenticated
+
+
+def test_the_link_of_somebody_switched_off_opens_nothing(alice, client):
+    link = alice.sign_in_link()
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert client.get(link).status_code == 410
 
 
 def test_the_commands_print_links_that_work(alice, team, client):
@@ -110,7 +153,76 @@ def test_an_expired_or_withdrawn_invitation_says_so(team, alice, client):
     second.delete()
     for link in (expired, withdrawn):
         answer = client.get(link)
-        assert answer.status_code == 410 and "This invitation is over" in answer.content.decode()
+        assert answer.status_code == 410 and "This invitation has expired" in answer.content.decode()
+
+
+@pytest.mark.parametrize("fate", ["removed", "demoted", "switched off", "deleted"])
+def test_who_may_not_invite_any_more_has_not_invited(fate, team, alice, bob, client, signed_in):
+    """An owner who was removed does not come back by an invitation that they made for themselves."""
+    dora = person("dora", team, "owner")
+    link = team.invite("owner", dora)
+    membership = team.memberships.get(user=dora)
+    match fate:
+        case "removed":
+            membership.leave()
+        case "demoted":
+            membership.become("editor")
+        case "switched off":
+            User.objects.filter(pk=dora.pk).update(is_active=False)
+        case "deleted":
+            dora.delete()
+    answer = client.get(link)
+    assert answer.status_code == 410 and "This invitation is over" in answer.content.decode()
+    client.force_login(dora if fate in ("removed", "demoted") else bob)
+    assert client.post(f"{link}acceptance/").status_code == 410
+    assert list(team.memberships.filter(role="owner", user__is_active=True).values_list("user__username", flat=True)) == ["alice"]
+    assert not signed_in(alice).get("/team/").context["invitations"]
+
+
+def test_an_invitation_of_the_operator_needs_nobody_in_the_team(team, charlie, signed_in):
+    assert signed_in(charlie).post(f"{team.invite('owner', None)}acceptance/").status_code == 302
+    assert team.memberships.get(user=charlie).role == "owner"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("names", [("dora", "eve"), ("dora", "dora")])
+def test_of_two_who_take_an_invitation_at_once_one_joins_and_one_is_told(names):
+    from django.test import Client
+
+    team = person("alice").teams.get()
+    link, start = team.invite("editor", team.members.get()), threading.Barrier(2)
+    answers: list[tuple[int, str]] = []
+
+    def take(name):
+        new = {"username": name, "password1": "correct horse battery", "password2": "correct horse battery"}
+        client = Client(raise_request_exception=False)
+        start.wait()
+        answer = client.post(f"{link}acceptance/", new)
+        answers.append((answer.status_code, answer.content.decode()))
+        connection.close()
+
+    threads = [threading.Thread(target=take, args=[name]) for name in names]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    (won, _), (lost, said) = sorted(answers)
+    assert won == 302 and lost in (410, 422)
+    assert "This invitation is over" in said or "already exists" in said
+    assert team.memberships.count() == 2 and User.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_late_by_the_time_the_form_is_sent_is_told_and_not_made(client, monkeypatch):
+    """The moment between the look at the invitation and its use, held open."""
+    team = person("alice").teams.get()
+    link = team.invite("editor", None)
+    monkeypatch.setattr(Invitation, "use", lambda invitation: False)
+    new = {"username": "dora", "password1": "correct horse battery", "password2": "correct horse battery"}
+    for user in (None, person("charlie")):
+        if user:
+            client.force_login(user)
+        answer = client.post(f"{link}acceptance/", new)
+        assert answer.status_code == 200 and "Join" in answer.content.decode()
+    assert not User.objects.filter(username="dora").exists() and team.memberships.count() == 1
 
 
 def test_a_weak_password_is_refused_with_the_reason(team, alice, client):

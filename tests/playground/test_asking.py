@@ -126,7 +126,7 @@ def test_pieces_are_wanted_where_the_task_streams_and_one_row_is_asked(actor, pa
 
 
 def test_a_base_model_answers_nothing_yet(actor, model, listening):
-    with pytest.raises(NotAnswering, match="Fine-tune it first"):
+    with pytest.raises(NotAnswering, match="Fine-tune it before"):
         Prediction.ask(actor, model.parent, GOOD)
 
 
@@ -199,3 +199,15 @@ def test_history_is_ones_own(actor, model, vera, listening):
         assert list(Prediction.recent(actor, of)) == [mine]
     assert not Prediction.recent(actor, "translation")
     assert find(actor_of(vera), Prediction, mine.pk) == mine, "a link is for the whole team"
+
+
+def test_what_would_do_nothing_is_refused_by_its_field(signed_in, alice, actor, parrot, listening, monkeypatch):
+    monkeypatch.setattr(type(parrot), "known", {}, raising=False)
+    parrot.task = "translation"
+    parrot.save()
+    with pytest.raises(SpecError, match="one direction only") as refusal:
+        Prediction.ask(actor, parrot, {"text": "x"}, {"direction": "back"})
+    assert refusal.value.field == "parameters.direction"
+    with pytest.raises(SpecError, match="no effect") as refusal:
+        Prediction.ask(actor, parrot, {"text": "x"}, {"beams": 1, "length_penalty": 2})
+    assert refusal.value.field == "parameters.length_penalty" and not Prediction.objects.exists()

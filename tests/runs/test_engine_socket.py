@@ -6,12 +6,11 @@ import json
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
-from django.contrib.auth import get_user_model
 from django.test import Client
 
 from tests.runs.test_engine_cursor import Page, another_attempt, point
 from webapp.asgi import application
-from webapp.runs import consumers
+from webapp.people import sockets
 from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -113,7 +112,7 @@ async def test_a_new_attempt_cuts_the_curve_of_those_who_watch(going, alices_ses
 
 async def test_frames_that_redis_lost_are_found_in_sql(going, alices_session, monkeypatch):
     run, attempt = going
-    monkeypatch.setattr(consumers, "LOOK_AGAIN_S", 0.5)
+    monkeypatch.setattr(sockets, "LOOK_AGAIN_S", 0.5)
     socket, page = Socket(run.pk, alices_session), Page()
     await socket.connect()
     await socket.fill(page, 2)
@@ -181,40 +180,3 @@ async def test_behind_https_a_page_without_it_opens_no_socket(going, alices_sess
 
 async def test_a_foreign_host_name_is_refused_even_if_the_origin_agrees(going, alices_session):
     assert (await Socket(going[0].pk, alices_session, host="evil.test", origin="http://evil.test").connect())[0] is False
-
-
-async def test_who_leaves_the_team_is_cut_off(going, vera, monkeypatch):
-    monkeypatch.setattr(consumers, "LOOK_AGAIN_S", 0.3)
-    socket = Socket(going[0].pk, await sync_to_async(session_of)(vera))
-    await socket.connect()
-    await socket.message()
-    await vera.memberships.all().adelete()
-    assert await socket.close_code() == 4404
-
-
-async def test_who_signs_out_is_cut_off(going, alice, monkeypatch):
-    monkeypatch.setattr(consumers, "LOOK_AGAIN_S", 0.3)
-    client = Client()
-    await sync_to_async(client.force_login)(alice)
-    socket = Socket(going[0].pk, client.cookies["sessionid"].value)
-    await socket.connect()
-    await socket.message()
-    await sync_to_async(client.logout)()
-    assert await socket.close_code() == 4401
-
-
-async def test_one_person_has_a_bounded_number_of_sockets(going, alices_session, monkeypatch):
-    monkeypatch.setattr(consumers, "MOST_SOCKETS", 2)
-    sockets = [Socket(going[0].pk, alices_session) for _ in range(3)]
-    for socket in sockets:
-        await socket.connect()
-    assert await sockets[2].close_code() == 4429
-    for socket in sockets[:2]:
-        await socket.disconnect()
-    user = await get_user_model().objects.aget(username="alice")
-    assert consumers._open[user.pk] == 0
-
-
-async def test_the_socket_of_a_data_set_is_mounted(alices_session):
-    socket = Socket("01a20982-5f52-7cab-9596-a2059b413567", alices_session, path="/ws/datasets/")
-    assert await refused(socket) == 4404

@@ -1,10 +1,10 @@
 """What people can do with a run, and what the queue makes of it."""
 
 import pytest
-from django.core.cache.backends.redis import RedisCache
 from django.db.models import Q
 from django.http import Http404
 
+from webapp.cache import Cache
 from webapp.people.access import Denied, actor_of
 from webapp.runs import spark, states
 from webapp.runs.models import Fenced, IdempotencyConflict, Run
@@ -172,7 +172,7 @@ def test_a_list_of_runs_draws_its_curves_without_redis(submit, monkeypatch):
     run = submit()
     run.state = "failed"
     run.chunks.create(fence=1, seq=1, points=[{"step": n, "epoch": 1, "time": 1, "values": {"loss": 1 / n}} for n in (1, 2, 3)])
-    monkeypatch.setattr(spark, "cache", RedisCache("unix:///nowhere/redis.sock", {}))
+    monkeypatch.setattr(spark, "cache", Cache("unix:///nowhere/redis.sock", {}))
     assert len(spark.spark(run).split()) == 3
 
 
@@ -181,8 +181,8 @@ def test_the_reason_of_a_state_is_told_in_the_readers_language(submit, monkeypat
 
     run = submit()
     run.reason = states.ending_of(44).reason
-    assert run.facts()["reason"] == "The disk is full. Free some space; the run goes on by itself."
-    monkeypatch.setattr(module, "_", {"The disk is full.": "磁盘已满。", "Free some space; the run goes on by itself.": "请清理空间。"}.get)
+    assert run.facts()["reason"] == "The disk is full. Free some space; the run resumes by itself."
+    monkeypatch.setattr(module, "_", {"The disk is full.": "磁盘已满。", "Free some space; the run resumes by itself.": "请清理空间。"}.get)
     assert run.facts()["reason"] == "磁盘已满。 请清理空间。"
 
 

@@ -141,34 +141,34 @@ def test_a_plain_number_is_shown_as_it_is_and_lower_is_ahead(signed_in, alice, t
     text = said(signed_in(alice).get(page_of(run)))
     for words in (
         "33.3",
-        "12.3 lower",
-        "than 45.6 (The base model, untuned)",
-        "lower is better",
+        "27 % lower than",
+        "45.6 (The base model, untuned)",
+        "Lower is better",
         "BLEU <b>25.0</b>",
         'data-unit="number" data-less',
     ):
         assert words in text, words
     assert "3,330" not in text and "33300" not in text
-    assert "12.3 lower than the best baseline" in said(signed_in(alice).get("/runs/"))
+    assert "27 % lower than the best baseline" in said(signed_in(alice).get("/runs/"))
 
 
 def test_the_headline_counts_the_rows_that_its_score_is_of(signed_in, alice, team, rows, seq2seq, toy, monkeypatch):
     run = done(team, alice, rows, seq2seq, evaluation={**EVALUATION, "of_answers": ["bleu"]})
-    assert "on 100 rows that this run has not learnt from" in said(signed_in(alice).get(page_of(run)))
+    assert "on 100 test rows" in said(signed_in(alice).get(page_of(run)))
     monkeypatch.setattr(toy, "primary_metric", "bleu")
-    assert "on 60 rows that this run has not learnt from" in said(signed_in(alice).get(page_of(run)))
+    assert "on 60 of 100 test rows" in said(signed_in(alice).get(page_of(run)))
 
 
 def test_a_run_behind_its_base_says_so(signed_in, alice, team, rows, seq2seq):
     run = done(team, alice, rows, seq2seq, {**METRICS, "perplexity": 50.0})
-    assert '<b class="warn">4.40 higher</b>' in said(signed_in(alice).get(page_of(run)))
+    assert '<b class="warn">10 % higher than</b>' in said(signed_in(alice).get(page_of(run)))
 
 
 def test_the_untuned_base_stands_beside_the_free_baselines(signed_in, alice, team):
     version, base = made.version(team), made.base()
     run = done(team, alice, version, base, made.METRICS, {**made.EVALUATION, "untuned": {"macro_f1": 0.7}})
     text = said(signed_in(alice).get(page_of(run)))
-    assert "The base model, untuned" in text and "+5.3" in text and "TF-IDF words" in text
+    assert "The base model, untuned" in text and "5.3 above" in text and "TF-IDF words" in text
 
 
 def test_the_evaluation_of_written_answers_is_a_list_to_read(signed_in, alice, team, rows, seq2seq):
@@ -177,7 +177,7 @@ def test_the_evaluation_of_written_answers_is_a_list_to_read(signed_in, alice, t
         "<sample-list",
         "Worst first",
         "&lt;i&gt;soll&lt;/i&gt;",
-        "said nothing",
+        "empty answer",
         "nrefs:1|case:mixed",
         "60 of them answered",
         "BLEU <b>12.5</b>",
@@ -198,7 +198,7 @@ def test_the_evaluation_of_spans_tells_no_answer_apart(signed_in, alice, team, r
     text = said(signed_in(alice).get(page_of(run)))
     for words in (
         "no answer in the text",
-        "says there is no answer",
+        "says “no answer”",
         "in 1843",
         "Answer in the text",
         "No answer in the text",

@@ -92,7 +92,7 @@ def test_a_run_can_be_paused_and_goes_on(signed_in, bob, team):
     signed_in(bob).post(page_of(run, "pause"))
     run.refresh_from_db()
     assert run.state == "paused"
-    assert "Go on" in said(signed_in(bob).get(page_of(run)))
+    assert "Resume" in said(signed_in(bob).get(page_of(run)))
     signed_in(bob).post(page_of(run, "resumption"))
     run.refresh_from_db()
     assert run.state == "queued"
@@ -162,16 +162,17 @@ def test_the_list_can_be_narrowed_to_a_state(signed_in, alice, team, running):
     client = signed_in(alice)
     assert "reviews-1" not in said(client.get("/runs/?state=done"))
     assert "finished-1" not in said(client.get("/runs/?state=active"))
-    assert "No run is in this state" in said(client.get("/runs/?state=failed"))
+    assert "No run matches" in said(client.get("/runs/?state=failed"))
 
 
 def test_thirty_runs_stand_on_a_page_and_each_run_on_exactly_one(signed_in, alice, team):
     version, base = made.version(team), made.base()
     names = {made.run(team, alice, name=f"run-{number:02}", version=version, base=base, state="cancelled").name for number in range(35)}
-    newest = signed_in(alice).get("/runs/")
-    older = signed_in(alice).get(f"/runs/?before={newest.context['older']}")
+    newest = signed_in(alice).get("/runs/?state=failed")
+    older = signed_in(alice).get(f"/runs/{newest.context['listing'].after}")
     first, second = ([standing.run.name for standing in page.context["runs"]] for page in (newest, older))
-    assert (len(first), len(second), older.context["older"]) == (30, 5, None)
+    assert (len(first), len(second), older.context["listing"].after) == (30, 5, "")
+    assert "31–35 of 35" in said(older) and "1–30 of 35" in said(signed_in(alice).get(f"/runs/{older.context['listing'].before}"))
     assert {*first, *second} == names
 
 
@@ -181,10 +182,10 @@ def test_charlie_sees_only_his_own_list(signed_in, charlie, running):
 
 def test_a_run_in_line_without_a_worker_is_told_on_list_and_page(signed_in, alice, team):
     run = made.run(team, alice)
-    assert "No worker listens" in said(signed_in(alice).get("/runs/"))
-    assert "No worker listens" in said(signed_in(alice).get(page_of(run)))
+    assert "No worker is running" in said(signed_in(alice).get("/runs/"))
+    assert "No worker is running" in said(signed_in(alice).get(page_of(run)))
     made.worker()
-    assert "No worker listens" not in said(signed_in(alice).get("/runs/"))
+    assert "No worker is running" not in said(signed_in(alice).get("/runs/"))
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -209,9 +210,9 @@ def test_the_page_of_a_run_in_line_says_its_place(signed_in, alice, team):
     made.worker()
     first = made.run(team, alice)
     second = made.run(team, alice, version=first.version, base=first.base)
-    assert "Next in line" in said(signed_in(alice).get(page_of(first)))
+    assert "Next in the queue" in said(signed_in(alice).get(page_of(first)))
     text = said(signed_in(alice).get(page_of(second)))
-    assert "2nd in line" in text and "Starts after reviews-1" in text.replace("</a>", "").replace(f'<a href="{page_of(first)}">', "")
+    assert "2nd in the queue" in text and "Starts after reviews-1" in text.replace("</a>", "").replace(f'<a href="{page_of(first)}">', "")
 
 
 def test_when_a_run_starts_is_said_only_if_it_can_be_known(signed_in, alice, charlie, team):
@@ -223,7 +224,7 @@ def test_when_a_run_starts_is_said_only_if_it_can_be_known(signed_in, alice, cha
     their_team = Membership.objects.get(user=charlie).team
     theirs = made.run(their_team, charlie, base=before.base, state="starting", name="secret-run")
     text = said(client.get(page_of(run)))
-    assert "Next in line" in text and "Starts in about" not in text and "secret-run" not in text
+    assert "Next in the queue" in text and "Starts in about" not in text and "secret-run" not in text
     Run.objects.filter(pk=theirs.pk).update(state="cancelled")
     assert "Starts in about 4 min" in said(client.get(page_of(run)))
     made.worker()
@@ -250,24 +251,33 @@ def test_the_page_of_a_quick_run_shows_how_far_the_caching_is(signed_in, alice, 
 
 def test_the_page_says_what_a_run_does_before_and_between_its_steps(signed_in, alice, team):
     run = made.run(team, alice, state="starting", progress={"what": "tokenising", "done": 200, "total": 800})
-    assert "Cutting the texts into tokens" in said(signed_in(alice).get(page_of(run)))
+    assert "Tokenizing" in said(signed_in(alice).get(page_of(run)))
     Run.objects.update(state="running", step=5, steps=9, progress={"what": "scoring", "done": 200, "total": 800})
-    assert "Scoring the held-out rows" in said(signed_in(alice).get(page_of(run)))
+    assert "Evaluating on the held-out rows" in said(signed_in(alice).get(page_of(run)))
 
 
 def test_the_page_of_a_failed_run_gives_cause_remedy_and_last_words(signed_in, alice, team):
-    run = made.run(team, alice, state="failed", reason="The loss is no longer a number. Take a lower learning rate.")
+    run = made.run(team, alice, state="failed", reason="The loss is no longer a number. Use a lower learning rate.")
     log = [{"at": 1.0, "level": "error", "text": "nan in <layer> 3"}]
     run.chunks.create(fence=1, seq=1, log=log)
     text = said(signed_in(alice).get(page_of(run)))
-    assert "Take a lower learning rate" in text
+    assert "Use a lower learning rate" in text
     assert f"/runs/new/?clone={run.pk}" in text
     assert "nan in &lt;layer&gt; 3" in text
 
 
 def test_the_page_of_a_finished_run_stands_it_beside_the_baselines(signed_in, alice, team):
     text = said(signed_in(alice).get(page_of(made.done(team, alice))))
-    for words in ("75.3", "+11.1", "TF-IDF words", "Majority class", "18.1", "Calibration error", "Confusion matrix"):
+    for words in (
+        "75.3",
+        "11.1 above",
+        "64.2 (TF-IDF words",
+        "TF-IDF words",
+        "Majority class",
+        "18.1",
+        "Calibration error",
+        "Confusion matrix",
+    ):
         assert words in text
     assert "&lt;b&gt;good&lt;/b&gt;" in text and "<b>good</b>" not in text
 
@@ -293,12 +303,12 @@ def test_events_tell_each_attempt(signed_in, alice, team, running):
     running.attempts.create(fence=2, host="gpu-2", resumed_step=180)
     text = said(signed_in(alice).get(page_of(running)))
     for words in (
-        "alice asked for the run",
-        "Began on gpu-1",
+        "alice started the run",
+        "Started on gpu-1",
         "The worker was lost",
         "at step 200",
         "signal 9",
-        "Went on from step 180 on gpu-2",
+        "Resumed from step 180 on gpu-2",
     ):
         assert words in text
 
@@ -310,7 +320,7 @@ def test_many_labels_give_the_worst_pairs_instead_of_a_carpet(signed_in, alice, 
     run.evaluation = {**run.evaluation, "labels": labels, "confusion": matrix}
     run.save()
     text = said(signed_in(alice).get(page_of(run)))
-    assert "Most frequent confusions" in text and 'class="confusion' not in text
+    assert "Most common mistakes" in text and 'class="confusion' not in text
 
 
 # --- a new run -------------------------------------------------------------------------------------------------------
@@ -407,9 +417,9 @@ def test_without_rows_the_form_offers_the_sample(signed_in, bob):
 
 def test_without_a_worker_the_form_says_so(signed_in, bob, team):
     made.version(team), made.base()
-    assert "No worker listens" in said(signed_in(bob).get("/runs/new/"))
+    assert "No worker is running" in said(signed_in(bob).get("/runs/new/"))
     made.worker()
-    assert "No worker listens" not in said(signed_in(bob).get("/runs/new/"))
+    assert "No worker is running" not in said(signed_in(bob).get("/runs/new/"))
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------
@@ -417,7 +427,7 @@ def test_without_a_worker_the_form_says_so(signed_in, bob, team):
 
 def test_the_page_of_workers_says_how_to_start_one(signed_in, vera):
     text = said(signed_in(vera).get("/workers/"))
-    for words in ("No worker trains", "-Q train.cpu", "-Q data", "worker.relay"):
+    for words in ("No training worker is running", "-Q train.cpu", "-Q data", "worker.relay"):
         assert words in text
 
 
@@ -430,7 +440,25 @@ def test_workers_are_listed_with_what_they_do_and_silent_ones_are_marked(signed_
     made.worker("data", ["data"], host="quiet-host", last_seen=now() - timedelta(hours=1))
     run = made.run(team, alice, state="running", lease_owner=busy)
     text = said(signed_in(alice).get("/workers/"))
-    for words in ("gpu-1", "Busy", f'href="/runs/{run.pk}/"', "quiet-host", "Silent", "No worker reads files"):
+    for words in ("gpu-1", "Busy", f'href="/runs/{run.pk}/"', "quiet-host", "Silent", "No data worker is running"):
         assert words in text
     other = said(signed_in(charlie).get("/workers/"))
     assert "Work of another team" in other and run.name not in other
+
+
+def test_bases_stand_apart_from_tuned_models_and_two_of_one_name_are_told_apart(signed_in, bob, team):
+    made.version(team)
+    plain = made.base(name="zz-base")
+    own = [made.base(name="reviews-1", kind="run", team=team, task="classification", created_by=bob, folder=f"runs/{n}") for n in (1, 2)]
+    groups = signed_in(bob).get("/runs/new/").context["form"].base_groups
+    found = {title: {model.pk: words for model, words in options} for title, options in groups}
+    assert plain.pk in found["Base models"] and found["Fine-tuned here"].keys() == {model.pk for model in own}
+    assert all("reviews-1 (22.7 M) · bob, " in words for words in found["Fine-tuned here"].values())
+    assert "·" not in found["Base models"][plain.pk]
+
+
+def test_datasets_are_grouped_by_what_they_are_for(signed_in, bob, team):
+    made.version(team, "reviews"), made.version(team, "pairs", task="translation"), made.base()
+    newest = signed_in(bob).get("/runs/new/").context["form"].version_groups
+    assert [title for title, _options in newest] == ["Translation", "Text classification"]
+    assert [words for _version, words in newest[0][1]] == ["pairs v1, 1,000 rows"]

@@ -72,7 +72,7 @@ def main():
     try:
         step = json.loads((pathlib.Path(spec["resume"]) / "manifest.json").read_text())["step"] if spec["resume"] else 0
     except FileNotFoundError:
-        say(kind="failed", code="checkpoint_damaged", text="A checkpoint is damaged.", remedy="The run goes on from the one before.")
+        say(kind="failed", code="checkpoint_damaged", text="A checkpoint is damaged.", remedy="The run resumes from the previous one.")
         return 46
     print("warming up", file=sys.stderr, flush=True)
     for done in range(fake.get("caching", 0)):

@@ -176,13 +176,13 @@ def test_a_viewer_may_look_but_not_keep(learning, vera, signed_in):
     with pytest.raises(Denied):
         run.last_checkpoint.keep(actor_of(vera))
     text = signed_in(vera).get(reverse("runs:page", args=[run.pk])).content.decode()
-    assert "Make a model of it" not in text and 'class="badge good">best' in text
+    assert "Save as model" not in text and 'class="badge good">best' in text
 
 
 def test_the_page_and_the_api_say_what_became_of_it(learning, alice, signed_in):
     run, client = learning(), signed_in(alice)
     step = run.last_checkpoint.step
-    assert "Make a model of it" in client.get(reverse("runs:checkpoints", args=[run.pk])).content.decode()
+    assert "Save as model" in client.get(reverse("runs:checkpoints", args=[run.pk])).content.decode()
     assert "none is running" in client.post(reverse("runs:keeping", args=[run.pk, step])).content.decode()
     keep_checkpoint(WorkItem.objects.get())
     model = ModelVersion.objects.get(checkpoint__step=step)

@@ -239,3 +239,19 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole_whatever_classes_weigh():
     logits = torch.tensor([[0.3, -0.2]] * 8)
     parts = loss(logits[:5], rows[:5]) * 5 / 8 + loss(logits[5:], rows[5:]) * 3 / 8
     assert float(parts) == pytest.approx(float(loss(logits, rows)))
+
+
+def test_the_letters_of_the_baseline_are_words_in_chinese():
+    import random
+
+    import polars as pl
+
+    random.seed(5)
+    others = [chr(0x4E00 + n) for n in range(2_000)]
+
+    def rows(count):
+        texts = [("".join(random.sample(others, 12)) + sign, label) for n in range(count) for sign, label in [(("赞", "烂")[n % 2], n % 2)]]
+        return pl.DataFrame({"text": ["".join(random.sample(text, len(text))) for text, _l in texts], "label": [str(n) for _t, n in texts]})
+
+    scores = TASKS["classification"].baselines(rows(300), rows(100))
+    assert scores["tfidf_char"]["macro_f1"] > 0.9 > scores["tfidf_word"]["macro_f1"]

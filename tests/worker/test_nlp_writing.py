@@ -11,8 +11,8 @@ from sacrebleu import corpus_bleu
 from tests.worker import toys
 from tests.worker.test_nlp_contract import gathered
 from worker.nlp import TASKS, language, overlap
+from worker.nlp.chats import messages_of
 from worker.nlp.decoding import decode
-from worker.nlp.generation import messages_of
 from worker.nlp.languages import foreign, language_of, sentences
 from worker.nlp.recipe import read_settings
 from worker.nlp.summarization import _laid, _oracle
@@ -144,7 +144,7 @@ def test_a_long_text_becomes_windows_and_only_the_last_learns_that_it_ends(decod
 
 
 def test_a_cell_that_is_no_conversation_is_a_text():
-    assert messages_of("[1] a footnote") is None and messages_of('["a", "list"]') is None
+    assert messages_of("[1] a footnote") is None and messages_of("[Verse] la la") is None
     assert messages_of('[{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}]')[1] == {"role": "assistant", "content": "ho"}
 
 

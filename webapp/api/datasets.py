@@ -4,54 +4,72 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
 from pydantic import Field, ValidationError
 
 from webapp.api.door import Body, Problem, field_error, page
 from webapp.datasets import rows
-from webapp.datasets.models import PARTS, Dataset, DatasetVersion, DiskFull, Import, NotNow, TooLarge, Upload, task_called
+from webapp.datasets.models import PARTS, Dataset, DatasetVersion, Import, NotNow, TooLarge, Upload, task_called
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 LISTED_PROBLEMS = 20  # of each dataset in a list
+UPLOADS = 'Finished tus uploads by part: {"file": id}, or {"train": id, "validation": id, "test": id}.'
+FILES = {
+    "file": "The data in one file; Tunebench splits its rows.",
+    "train": "A file of training rows.",
+    "validation": "A file of validation rows.",
+    "test": "A file of test rows.",
+}
 router = Router()
 
 
 class Reading(Body):
     """How a file is to be understood; what is left out is guessed or stays as it is."""
 
-    mapping: dict[str, str] | None = None
-    header_row: int | None = Field(None, ge=0, le=1_000_000)
-    encoding: str | None = Field(None, max_length=40)
-    delimiter: str | None = Field(None, min_length=1, max_length=1)
-    sheet: str | None = Field(None, max_length=200)
-    member: str | None = Field(None, max_length=500)
-    labels: dict[str, str] | None = None
-    accept_rejected: bool | None = None
-    message: str | None = Field(None, max_length=1_000)
+    mapping: dict[str, str] | None = Field(
+        None,
+        description="Which column is what: {role: column}; a text may be a template of several columns, such as {instruction}\\n\\n{input}. "
+        "GET /tasks lists the roles.",
+    )
+    header_row: int | None = Field(None, ge=0, le=1_000_000, description="The line with the column names, from 1; 0: there is none.")
+    encoding: str | None = Field(None, max_length=40, description="The file's encoding, such as utf-8 or gb18030.")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="The character between the cells.")
+    sheet: str | None = Field(None, max_length=200, description="The sheet of a workbook to read.")
+    member: str | None = Field(None, max_length=500, description="The file of an archive to read.")
+    labels: dict[str, str] | None = Field(
+        None, description="Labels to rename or merge: {label in the file: label}; an empty name leaves its rows out."
+    )
+    several_labels: Literal["explode", "first", "whole", "wait"] | None = Field(
+        None, description="What becomes of rows with several labels: a row each, the first, all as one label, or nothing yet."
+    )
+    accept_rejected: bool | None = Field(
+        None, description="true: rows that cannot be used are left out. Without it they hold the version back."
+    )
+    message: str | None = Field(None, max_length=1_000, description="A note about the version.")
 
 
 class Files(Reading):
     """Uploads that arrived by tus, by part: {"file": id}, or {"train": id, "validation": id, "test": id}."""
 
-    uploads: dict[str, UUID] = Field(default_factory=dict)
-    task: str | None = Field(None, max_length=40)
+    uploads: dict[str, UUID] = Field(default_factory=dict, description=UPLOADS)
+    task: str | None = Field(None, max_length=40, description="The task's slug or an alias; left out, it stays as it is.")
 
 
 class NewDataset(Reading):
-    uploads: dict[str, UUID] = Field(default_factory=dict)
-    name: str = Field("", max_length=200)
-    task: str = Field("", max_length=40)  # by slug or alias; left out: what the columns say
+    uploads: dict[str, UUID] = Field(default_factory=dict, description=UPLOADS)
+    name: str = Field("", max_length=200, description="The dataset's name; left out, the file's.")
+    task: str = Field("", max_length=40, description="The task's slug or an alias; left out, it is detected from the columns.")
 
 
 class Change(Body):
-    name: str = Field(max_length=200)
+    name: str = Field(max_length=200, description="The new name.")
 
 
 FORM = {
@@ -60,8 +78,12 @@ FORM = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {part: {"type": "string", "format": "binary"} for part in PARTS}
-                    | {name: {"type": "string"} for name in NewDataset.model_fields if name != "uploads"},
+                    "properties": {part: {"type": "string", "format": "binary", "description": FILES[part]} for part in PARTS}
+                    | {
+                        name: {"type": "string", "description": each.description}
+                        for name, each in NewDataset.model_fields.items()
+                        if name != "uploads"
+                    },
                 }
             },
             "application/json": {"schema": NewDataset.model_json_schema()},
@@ -85,7 +107,7 @@ def said(request: HttpRequest, kind: Any) -> Any:
         return kind.model_validate(fields)
     except ValidationError as error:
         errors = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()]
-        raise Problem(422, "Unprocessable Entity", _("Some fields are not as they must be."), errors) from None
+        raise Problem(422, "Unprocessable Entity", _("Some fields are invalid."), errors) from None
 
 
 def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> dict[str, Upload]:
@@ -109,8 +131,6 @@ def sent_files(request: Any, uploads: dict[str, UUID], team_id: UUID | None) -> 
             found[part] = Upload.take(actor, file.name or "", file, file.size)
     except TooLarge as error:
         raise Problem(413, "Content Too Large", str(error), field_error(part, str(error))) from None
-    except DiskFull as error:
-        raise Problem(507, "Insufficient Storage", str(error)) from None
     return found
 
 
@@ -121,6 +141,9 @@ def options_of(said: Reading) -> dict[str, Any]:
 
 @router.post("/datasets", response={202: dict[str, Any]}, openapi_extra=FORM, summary="Upload files and have them read")
 def create(request: HttpRequest, response: HttpResponse) -> Any:
+    """The file is read by a worker: ask for the dataset until its state is no longer `importing`. A file without doubts becomes
+    `ready` and has a `version`. Otherwise it is `needs_mapping`: `questions` say what to decide; answer them with POST
+    /datasets/{pk}/versions. `failed` comes with a `reason`."""
     wanted: NewDataset = said(request, NewDataset)
     task = task_called(wanted.task)
     uploads = sent_files(request, wanted.uploads, request.actor.team_id)  # type: ignore[attr-defined]
@@ -156,6 +179,9 @@ def delete(request: HttpRequest, pk: UUID) -> Any:
     "/datasets/{uuid:pk}/versions", response={202: dict[str, Any]}, openapi_extra=FORM, summary="Confirm a mapping, or bring another file"
 )
 def confirm(request: Any, pk: UUID) -> Any:
+    """For a dataset that is `needs_mapping`: send what you would change, or only {"accept_rejected": true} to take it as it was
+    understood. `labels` merges spellings (`joins` proposes some). With files, these become the next version. Then ask for the
+    dataset until it is `ready`."""
     found: Dataset = find(request.actor, Dataset, pk, WRITE)
     wanted: Files = said(request, Files)
     if request.FILES or wanted.uploads:
@@ -181,26 +207,48 @@ def version(request: HttpRequest, pk: UUID) -> Any:
     return version_facts(find(request.actor, DatasetVersion.objects.select_related("created_by"), pk))  # type: ignore[attr-defined]
 
 
-@router.get("/versions/{uuid:pk}/rows", summary="Rows of a version by keyset")
+@router.get("/versions/{uuid:pk}/rows", summary="Rows of a version by keyset; of long cells the first 10,000 characters")
 def version_rows(
-    request: HttpRequest, pk: UUID, after: str = "", limit: int = rows.PAGE, q: str = "", label: str | None = None, split: str = ""
+    request: HttpRequest,
+    pk: UUID,
+    after: str = "",
+    limit: int = rows.PAGE,
+    q: str = "",
+    label: str | None = None,
+    split: str = "",
+    show: str = "",
 ) -> Any:
     found: DatasetVersion = find(request.actor, DatasetVersion, pk)  # type: ignore[attr-defined]
     if after and not (after.isascii() and after.isdigit() and len(after) < 12):
         message = _("`after` is not a cursor of this list.")
         raise Problem(422, "Unprocessable Entity", message, field_error("after", message))
-    got = rows.page_of(found, rows.Wanted(q[:200], label, split), int(after) if after else -1, max(1, min(limit, 1_000)))
-    roles = {role.name for role in TASKS[found.task].roles}
+    got = rows.page_of(
+        found,
+        rows.Wanted(q[:200], label, split, show if show in rows.SHOWS else ""),
+        int(after) if after else -1,
+        max(1, min(limit, 1_000)),
+    )
     return {
-        "items": [
-            {"id": row["at"], "row": row["row"], "split": row["split"]}
-            | {name: value for name, value in row["values"].items() if name in roles}
-            | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
-            for row in got.rows
-        ],
+        "items": [row_facts(row, found) for row in got.rows],
         "next": None if got.next is None else str(got.next),
         "searched": got.searched,
     }
+
+
+@router.get("/versions/{uuid:pk}/rows/{int:position}", summary="One row of a version, whole; `id` in the list is its position")
+def version_row(request: HttpRequest, pk: UUID, position: int) -> Any:
+    found: DatasetVersion = find(request.actor, DatasetVersion, pk)  # type: ignore[attr-defined]
+    row = rows.row_at(found, position)
+    if row is None:
+        raise Http404
+    return row_facts(row, found)
+
+
+def row_facts(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:
+    roles = {role.name for role in KINDS[version.task].roles}
+    facts = {"id": row["at"], "row": row["row"], "split": row["split"]}
+    facts |= {name: value for name, value in row["values"].items() if name in roles}
+    return facts | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
 
 
 def facts(dataset: Dataset) -> dict[str, Any]:
@@ -228,10 +276,12 @@ def described(dataset: Dataset, versions: list[DatasetVersion], reading: Import 
         "rejected": report.get("rows_rejected", 0),
         "blank": report.get("rows_blank", 0),
         "findings": report.get("findings", []),
+        "questions": reading.questions if reading and dataset.state == Dataset.State.NEEDS_MAPPING else [],
         "problems": problems_of(dataset, reading) if reading else [],
         "columns": [column["name"] for column in report.get("columns", [])],
         "labels": report.get("labels", []),
         "joins": report.get("joins", {}),
+        "several_labels": report.get("several", {}),
         "fits_better": report.get("fits_better", ""),
         "mapping": (reading and reading.options.get("mapping")) or report.get("mapping", {}),
         "version": str(versions[0].pk) if versions else None,

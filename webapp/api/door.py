@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
@@ -20,11 +21,13 @@ from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 from pydantic import ConfigDict, field_validator
 
-from webapp.people.access import Denied
+from webapp import disk
+from webapp.people.access import READ, WRITE, Denied
 from worker.spec import SpecError
 
 log = logging.getLogger(__name__)
 MOST_PER_PAGE = 200
+SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class Body(Schema):
@@ -63,13 +66,22 @@ class Problem(Exception):
 
 
 class Token(HttpBearer):
-    """`Authorization: Bearer tb_...`; the middleware has looked it up, here is only asked whether it was good."""
+    """`Authorization: Bearer tb_...`; the middleware has looked it up, here is asked whether it was good, and made for this.
+
+    What the token must be made for is told by the verb, READ for one that changes nothing and else WRITE; an operation that is
+    gentler than its verb says so with `auth=[Token(READ), Session()]`."""
+
+    def __init__(self, act: str = "") -> None:
+        super().__init__()
+        self.act = act
 
     def __call__(self, request: HttpRequest) -> Any:
-        return getattr(request, "token", None)
+        if token := getattr(request, "token", None):
+            request.actor.require_scope(self.act or (READ if request.method in SAFE else WRITE))  # type: ignore[attr-defined]
+        return token
 
     def authenticate(self, request: HttpRequest, token: str) -> Any:
-        return getattr(request, "token", None)
+        return self(request)
 
 
 class Session(APIKeyCookie):
@@ -84,7 +96,7 @@ class Session(APIKeyCookie):
         actor = getattr(request, "actor", None)
         if actor is None or "Authorization" in request.headers:
             return None
-        if request.method not in ("GET", "HEAD", "OPTIONS"):
+        if request.method not in SAFE:
             if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
                 raise Problem(403, _("Forbidden"), _("Another site asked for this in your name."))
             if check_csrf(request):
@@ -131,7 +143,7 @@ def as_problem(error: Exception) -> Problem:
             return Problem(422, title(422), str(error), field_error(error.field, str(error)))
         case ValidationError():
             errors = [{"field": where(each["loc"]), "message": each["msg"]} for each in error.errors]
-            return Problem(422, title(422), _("Some fields are not as they must be."), errors)
+            return Problem(422, title(422), _("Some fields are invalid."), errors)
         case RequestDataTooBig():
             return Problem(413, title(413), _("The request is larger than this server takes."))
         case PermissionDenied():
@@ -140,9 +152,12 @@ def as_problem(error: Exception) -> Problem:
             return Problem(400, title(400), _("The request could not be understood."))
         case HttpError():
             return Problem(error.status_code, title(error.status_code), str(error))
+        case _ if remedy := disk.remedy(error):
+            log.error("the disk is full: %s", error)
+            return Problem(507, title(507), remedy)
         case _:
             log.error("API operation failed", exc_info=error)
-            return Problem(500, title(500), _("Something broke on our side. It is in the log; try again, then tell an administrator."))
+            return Problem(500, title(500), _("Something went wrong. It is in the log; try again, then tell an administrator."))
 
 
 def where(location: tuple[Any, ...]) -> str:
@@ -187,6 +202,7 @@ def told(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     details = {
         404: _("There is no such address. The operations stand at /api/v1/docs."),
         405: _("This address does not know that verb. It knows: %(verbs)s.") % {"verbs": response.get("Allow", "")},
+        507: disk.remedy(OSError(errno.ENOSPC, "")),
     }
     kept = {name: response[name] for name in ("Allow", "Retry-After") if name in response}
     problem = Problem(response.status_code, title(response.status_code), details.get(response.status_code, ""))

@@ -12,12 +12,12 @@ from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
-from webapp.api.door import Body, Problem, page
+from webapp.api.door import Body, Problem, Session, Token, page
 from webapp.catalog.models import ModelVersion
 from webapp.catalog.packing import as_zip
-from webapp.people.access import WRITE, SignedIn, find
+from webapp.people.access import READ, WRITE, SignedIn, find
 from webapp.playground.models import Busy, NoAnswer, NotAnswering, Prediction, Unserved, is_last
 
 router = Router()
@@ -26,16 +26,16 @@ router = Router()
 class NewModel(Body):
     """Either the name of a model on the hub, or a folder that an administrator allowed."""
 
-    hub: str | None = None
-    folder: str | None = None
+    hub: str | None = Field(None, description="Its name on the hub: organisation/name.")
+    folder: str | None = Field(None, description="A folder on the server that an administrator has allowed.")
 
 
 class Question(Body):
     """`inputs` as `GET /tasks` lists them for the model's task: one object, or a list of up to 64."""
 
-    inputs: Any
-    parameters: dict[str, Any] = {}
-    untuned: bool = False
+    inputs: Any = Field(description="{field: text} as the task's `inputs` say, or a list of up to 64 of them.")
+    parameters: dict[str, Any] = Field({}, description="{name: value}; the task's `parameters` list names, bounds and defaults.")
+    untuned: bool = Field(False, description="true: ask the model's base as it was before training.")
 
     @field_validator("*", mode="after")
     @classmethod
@@ -85,7 +85,12 @@ def download(request: SignedIn, pk: UUID) -> StreamingHttpResponse:
     return as_zip(ready(find(request.actor, ModelVersion.objects.present(), pk)))
 
 
-@router.post("/models/{uuid:pk}/predictions", response=dict[str, Any], summary="Ask a model; Accept: text/event-stream streams what comes")
+@router.post(
+    "/models/{uuid:pk}/predictions",
+    auth=[Token(READ), Session()],  # whoever may look may ask
+    response=dict[str, Any],
+    summary="Ask a model; Accept: text/event-stream streams what comes",
+)
 async def predict(request: SignedIn, pk: UUID, payload: Question) -> dict[str, Any] | StreamingHttpResponse:
     streams = "text/event-stream" in request.headers.get("Accept", "")
     prediction = await sync_to_async(ask)(request, pk, payload, streams)
@@ -138,7 +143,7 @@ async def events(prediction: Prediction) -> AsyncGenerator[str]:
             yield f"event: {frame['type']}\ndata: {json.dumps(content, ensure_ascii=False)}\n\n"
             if is_last(frame):
                 return
-    yield f"event: failed\ndata: {json.dumps({'reason': _('No answer came in time. Ask again.')})}\n\n"
+    yield f"event: failed\ndata: {json.dumps({'reason': _('No answer came in time. Try again.')})}\n\n"
 
 
 def ready(model: ModelVersion) -> ModelVersion:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -22,6 +21,7 @@ from webapp.runs import cursor
 from webapp.runs.cursor import Cursor
 from webapp.runs.models import Checkpoint, IdempotencyConflict, Run
 from webapp.runs.scores import Standing
+from webapp.spreadsheet import Sheet
 from worker.spec import SpecError
 
 router = Router(tags=["runs"])
@@ -31,16 +31,20 @@ MOST_POINTS = 10_000  # in one answer
 
 
 class NewRun(Body):
-    version: UUID
-    task: str | None = None
-    base_model: UUID | None = None
-    method: str = DEFAULT_METHOD
-    settings: dict[str, Any] = Field(default_factory=dict)
-    name: str = Field("", max_length=200)
+    version: UUID = Field(description="The rows to learn from: a dataset's `version`.")
+    task: str | None = Field(None, description="The version's task, as a check; another one is refused.")
+    base_model: UUID | None = Field(
+        None, description="The model to start from; left out, the one that fits best. GET /models?trainable=true lists them."
+    )
+    method: str = Field(DEFAULT_METHOD, description="full, quick or lora; GET /tasks says which fit.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Settings that differ from their defaults: {name: value}; GET /tasks lists them."
+    )
+    name: str = Field("", max_length=200, description="The run's name; left out, the dataset's with a number.")
 
 
 class Renaming(Body):
-    name: str = Field(max_length=200)
+    name: str = Field(max_length=200, description="The new name.")
 
 
 def living() -> Any:
@@ -61,6 +65,7 @@ def shown(run: Run) -> dict[str, Any]:
         "dataset": {"id": str(run.version.dataset_id), "name": run.version.dataset.name},
         "version": {"id": str(run.version_id), "number": run.version.number, "hash": run.version.hash},
         "base_model": {"id": str(run.base_id), "name": run.base.name},
+        "base_reason": run.base_reason,
         "baselines": run.baselines,
         "created_at": run.created_at.isoformat(),
     }
@@ -78,8 +83,9 @@ def start(request: HttpRequest, payload: NewRun, idempotency_key: str | None = H
     version: DatasetVersion = find(actor, DatasetVersion, payload.version, WRITE)
     if payload.task and payload.task != version.task:
         raise SpecError("task", _("This version is for the task “%s”.") % version.task)
-    starters = ModelVersion.objects.trainable(version.task).filter(kind=ModelVersion.Kind.STARTER).best_first(version.task)
-    base = find(actor, ModelVersion, payload.base_model) if payload.base_model else starters.first()
+    starters = ModelVersion.objects.trainable(version.task).filter(kind=ModelVersion.Kind.STARTER)
+    best = starters.best_for(version.task, version.languages)
+    base = find(actor, ModelVersion, payload.base_model) if payload.base_model else next(iter(best), None)
     if base is None:
         raise SpecError("base_model", _("Name a base model; there is none to begin with."))
     try:
@@ -145,7 +151,7 @@ def pause(request: HttpRequest, pk: UUID) -> Any:
     return steer(the_run(request, str(pk), WRITE), "pause")
 
 
-@router.post("/runs/{uuid:pk}/resume", response=Any, summary="Go on after a pause")
+@router.post("/runs/{uuid:pk}/resume", response=Any, summary="Resume after a pause")
 def resume(request: HttpRequest, pk: UUID) -> Any:
     return steer(the_run(request, str(pk), WRITE), "resume")
 
@@ -211,7 +217,7 @@ def points_csv(request: HttpRequest, pk: UUID) -> Any:
     points = by_step(cursor.read(run).points)
     series = sorted({name for point in points for name in point["values"]})
     table = io.StringIO()
-    writer = csv.writer(table)
+    writer = Sheet(table)
     writer.writerow(["step", "epoch", "time_s", *series])
     for point in points:
         writer.writerow([point["step"], point["epoch"], point["time"], *[point["values"].get(name, "") for name in series]])

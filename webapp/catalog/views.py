@@ -5,18 +5,45 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
+from django.db.models.functions import Lower
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from webapp.catalog.models import ModelVersion, offered_folders
 from webapp.catalog.packing import as_zip
+from webapp.listing import Filter, Listing
 from webapp.people.access import WRITE, SignedIn, find
+from worker.nlp import TASKS
 from worker.spec import SpecError
 
 PAGE = 50
+TRAINED, STARTERS, BASES = range(3)
+SECTIONS = (
+    (gettext_lazy("Trained here"), ""),
+    (gettext_lazy("Starters"), gettext_lazy("small models that come with Tunebench; try them, or fine-tune them further")),
+    (gettext_lazy("Base models"), gettext_lazy("what runs start from")),
+)
+RANK = Case(
+    When(kind=ModelVersion.Kind.RUN, then=Value(TRAINED)),
+    When(~Q(task=""), kind=ModelVersion.Kind.STARTER, then=Value(STARTERS)),
+    default=Value(BASES),
+)
+SORTS = {
+    "newest": (gettext_lazy("Newest first"), ["rank", "-pk"]),
+    "name": (gettext_lazy("Name"), ["rank", Lower("name"), "-pk"]),
+    "largest": (gettext_lazy("Largest first"), ["rank", "-parameters", "-pk"]),
+    "smallest": (gettext_lazy("Smallest first"), ["rank", "parameters", "-pk"]),
+}
+FILTERS = (
+    Filter(
+        "kind", gettext_lazy("Kind"), {name: (SECTIONS[rank][0], Q(rank=rank)) for rank, name in enumerate(("trained", "starter", "base"))}
+    ),
+    Filter("task", gettext_lazy("Task"), {slug: (gettext_lazy(task.title), Q(task=slug)) for slug, task in TASKS.items()}),
+)
 
 
 @login_required
@@ -40,17 +67,23 @@ def add(request: SignedIn) -> HttpResponse:
 
 def listing(request: SignedIn, errors: dict[str, str] | None = None, status: int = 200) -> HttpResponse:
     actor = request.actor
-    present = ModelVersion.objects.at_hand(actor).present().listed()
-    mine = present.filter(kind=ModelVersion.Kind.RUN).order_by("-pk")
-    if before := request.GET.get("before"):
-        mine = mine.filter(pk__lt=find(actor, ModelVersion, before).pk)
-    page = list(mine[: PAGE + 1])
+    listing = Listing.of(
+        request,
+        ModelVersion.objects.at_hand(actor).present().listed().annotate(rank=RANK),
+        search=("name", "source", "parent__name", "created_by__username"),
+        sorts=SORTS,
+        filters=FILTERS,
+        per_page=PAGE,
+    )
     gone = request.GET.get("deleted")
     content = {
-        "trained": page[:PAGE],
-        "older": page[PAGE - 1].pk if len(page) > PAGE else None,
-        "starters": present.filter(kind=ModelVersion.Kind.STARTER).exclude(task="").order_by("task", "name"),
-        "bases": present.exclude(kind=ModelVersion.Kind.RUN).exclude(~Q(task=""), kind=ModelVersion.Kind.STARTER).order_by("-pk")[:200],
+        "listing": listing,
+        "sections": [
+            (title, about, models)
+            for rank, (title, about) in enumerate(SECTIONS)
+            if (models := [m for m in listing.page if m.rank == rank])
+        ],
+        "has_own": ModelVersion.objects.at_hand(actor).present().filter(kind=ModelVersion.Kind.RUN).exists(),
         "deleted": find(actor, ModelVersion.objects.exclude(deleted_at=None), gone) if gone else None,
         "folders": offered_folders(),
         "errors": errors or {},

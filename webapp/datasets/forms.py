@@ -11,13 +11,33 @@ from django.http import Http404, HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from webapp.datasets.models import PARTS, Import, Upload
+from webapp.datasets.reading import templates
+from webapp.datasets.reading.encodings import NAMES
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS, Task
+from worker.nlp import KINDS, TASKS, Task
+from worker.spec import Role
 
 DELIMITERS = ((",", _("comma")), (";", _("semicolon")), ("\t", _("tab")), ("|", _("bar")))
-ENCODINGS = ("utf-8", "utf-16", "cp1252", "iso-8859-1", "gb18030", "big5", "shift_jis", "euc-kr", "cp1251")
+SEVERAL_LABELS = {  # what can become of rows with several labels
+    "explode": _("A row for each label"),
+    "first": _("The first label only"),
+    "whole": _("Each cell as one name"),
+}
+OF_THE_ROWS = ("label_variants", "conflicting_labels", "duplicates", "near_duplicates", "rare_class", "imbalance")  # a version has its own
 LABELS_SHOWN = 200  # that can be joined on the page
-OF_THE_MAPPING = ("missing_", "bad_", "label_variants", "no_role", "conflicting_labels")  # findings that another mapping ends
+OFFERED = 60  # columns for a template; others can be written by hand
+OF_THE_MAPPING = (  # findings that another mapping ends, by how their codes begin
+    *("missing_", "bad_", "label_", "no_role", "conflicting_labels", "records_as_text", "markup_as_text", "placeholders", "same_text"),
+    *("proportions", "untaught_label", "unmeasured_label", "unused_text", "columns_guessed"),
+)
+ANSWERED = {  # where on the page a question is answered: option (anchor, what the link says)
+    "encoding": ("encodings", _("Compare the readings")),
+    "mapping": ("columns", _("Choose the columns")),
+    "task": ("task", _("Choose the task")),
+    "labels": ("labels", _("Edit the labels")),
+    "several_labels": ("several", _("Choose what becomes of them")),
+    **dict.fromkeys(("header_row", "delimiter", "sheet", "member"), ("reading", _("Change how it was read"))),
+}
 
 
 def chosen_uploads(request: HttpRequest) -> dict[str, Upload]:
@@ -38,7 +58,7 @@ class Mapping:
     """The mapping page: what was found, what is suggested, what the person answered."""
 
     reading: Import
-    roles: dict[str, str] = field(default_factory=dict)  # {role: column}
+    roles: dict[str, str] = field(default_factory=dict)  # {role: column, or a template of several}
     labels: dict[str, str] = field(default_factory=dict)  # {label as written: label}, "" drops its rows
     message: str = ""
     accept_rejected: bool = False
@@ -58,24 +78,35 @@ class Mapping:
         for index, column in enumerate(self.reading.report["columns"]):
             if role := answers.get(f"role-{index}"):
                 roles[role] = column["name"]
+        roles |= self.templates_in(answers, roles)
         if roles.get(self.label_role) != self.roles.get(self.label_role):
             answers = {name: value for name, value in answers.items() if not name.startswith("label-")}  # of the column before
         labels = {
             label["name"]: answers[f"label-{index}"].strip()
             for index, label in enumerate(self.shown_labels)
-            if f"label-{index}" in answers and answers[f"label-{index}"].strip() != label["name"]
+            if f"label-{index}" in answers and answers[f"label-{index}"].strip() != untold(label)
         }
         return replace(
             self, roles=roles, labels=labels, message=answers.get("message", "").strip(), accept_rejected="accept_rejected" in answers
         )
 
+    def templates_in(self, answers: Answers[str, str], chosen: Answers[str, str]) -> dict[str, str]:
+        """{role: template} as written. A column that was chosen for the role puts an end to a template that nobody touched."""
+        written = {role.name: answers.get(f"template-{role.name}", "").replace("\r\n", "\n").strip() for role in self.text_roles}
+        return {
+            role: template for role, template in written.items() if template and (template != self.roles.get(role) or role not in chosen)
+        }
+
     def reading_answers(self, answers: Answers[str, str]) -> dict[str, Any]:
         """Options that change how the bytes are read; with them what was mapped before is forgotten."""
-        asked: dict[str, Any] = {name: answers[name] for name in ("encoding", "delimiter", "sheet", "member") if answers.get(name)}
+        asked: dict[str, Any] = {name: answers[name] for name in ("encoding", "delimiter") if answers.get(name)}
+        asked |= {name: answers[name] for name in ("sheet", "member") if name in answers}  # empty: all that belong together
         header = answers.get("header_row", "")
         if header.isascii() and header.isdigit():
             asked["header_row"] = int(header[:6])
         changed = {name: value for name, value in asked.items() if value != self.file.get(name)}  # the rest may be guessed anew
+        if answers.get("read_as"):
+            changed["encoding"] = answers["read_as"]  # a person has said so, also of the one that was guessed
         return {**changed, "mapping": None, "labels": None, "confirmed": False}
 
     @property
@@ -84,13 +115,41 @@ class Mapping:
 
     @property
     def file(self) -> dict[str, Any]:
-        """The first file stands for how all were understood."""
-        return dict(self.reading.report["files"][0])
+        """The first file stands for how all were understood. Of several tables of one upload none is chosen."""
+        first, *others = self.reading.report["files"]
+        return {**first, **({"member": "", "sheet": ""} if any(other["name"] == first["name"] for other in others) else {})}
 
     @property
     def columns(self) -> list[dict[str, Any]]:
         role_of = {column: role for role, column in self.roles.items()}
-        return [{**column, "chosen": role_of.get(column["name"], "")} for column in self.reading.report["columns"]]
+        part_of = {name: _("part of the template below") for source in self.roles.values() for name in templates.fields(source)}
+        return [
+            {**column, "chosen": role_of.get(column["name"], ""), "reason": part_of.get(column["name"], column["reason"])}
+            for column in self.reading.report["columns"]
+        ]
+
+    @property
+    def text_roles(self) -> list[Role]:
+        return [role for role in self.task.roles if role.kind == "text"]
+
+    @property
+    def templates(self) -> list[dict[str, Any]]:
+        """For each text of the task: its template, if it has one, and what that makes of the first row."""
+        names = [column["name"] for column in self.reading.report["columns"]]
+        found = {role: source for role, source in self.roles.items() if templates.is_template(source, names)}
+        return [
+            {"role": role, "template": found.get(role.name, ""), "shown": templates.shown(found.get(role.name, ""), self.first_row)}
+            for role in self.text_roles
+        ]
+
+    @property
+    def is_joined(self) -> bool:
+        return any(each["template"] for each in self.templates)
+
+    @property
+    def first_row(self) -> dict[str, str]:
+        row: dict[str, Any] = next(iter(self.reading.report["preview"]), {})
+        return {column["name"]: (row.get(column["name"]) or "")[:1_000] for column in self.reading.report["columns"][:OFFERED]}
 
     @property
     def choices(self) -> list[tuple[str, str]]:
@@ -98,16 +157,16 @@ class Mapping:
 
     @property
     def task(self) -> Task:
-        return TASKS[self.reading.dataset.task]
+        return KINDS[self.reading.dataset.task]
 
     @property
     def tasks(self) -> list[Task]:
-        return list(TASKS.values())
+        return sorted(KINDS.values(), key=lambda kind: kind.slug not in TASKS)
 
     @property
     def fits_better(self) -> Task | None:
         """Another task that the file seems to be for."""
-        return TASKS.get(self.reading.report.get("fits_better", ""))
+        return KINDS.get(self.reading.report.get("fits_better", ""))
 
     @property
     def preview(self) -> list[dict[str, Any]]:
@@ -131,8 +190,17 @@ class Mapping:
         return self.labels_found[:LABELS_SHOWN]
 
     @property
+    def several(self) -> dict[str, Any]:
+        """Rows with several labels in the column that is chosen for them, and what each answer gives; empty where there are none."""
+        found = self.reading.report.get("several") or {}
+        if not found or found["column"] != self.roles.get(self.label_role):
+            return {}
+        choices = [{"value": how, "title": SEVERAL_LABELS[how], **gives} for how, gives in found["gives"].items()]
+        return {**found, "choices": choices}
+
+    @property
     def joined_labels(self) -> list[dict[str, Any]]:
-        return [{**label, "to": self.labels.get(label["name"], label["name"])} for label in self.shown_labels]
+        return [{**label, "to": self.labels.get(label["name"], untold(label))} for label in self.shown_labels]
 
     @property
     def left_out(self) -> int | None:
@@ -144,7 +212,11 @@ class Mapping:
 
     @property
     def usable(self) -> int | None:
-        return None if self.left_out is None or "" in self.labels.values() else int(self.reading.report.get("rows", 0)) - self.left_out
+        return (
+            None
+            if self.left_out is None or "" in self.labels.values() or self.several
+            else int(self.reading.report.get("rows", 0)) - self.left_out
+        )
 
     @property
     def is_counted(self) -> bool:
@@ -162,8 +234,20 @@ class Mapping:
         return int(sum(self.reading.report.get("counts", {}).values())) + (of_mapping or 0)
 
     @property
-    def encodings(self) -> list[str]:
-        return list(dict.fromkeys([self.file["encoding"], *self.file.get("encodings", []), *ENCODINGS]))
+    def encodings(self) -> list[tuple[str, list[str]]]:
+        """[(group, titles)]: those that come into question, then all others by where they were used."""
+        likely = list(dict.fromkeys([self.file["encoding"], *self.file.get("encodings", [])]))[:6]
+        groups: dict[str, list[str]] = {str(_("Likely")): likely}
+        for title, where in NAMES.values():
+            if title not in likely:
+                groups.setdefault(where, []).append(title)
+        return list(groups.items())
+
+    @property
+    def readings(self) -> list[dict[str, Any]]:
+        """What the first lines would be in each of the encodings that come into question, if that is in doubt."""
+        asks = any(finding["asks"] == "encoding" for finding in self.reading.questions)
+        return list(self.file.get("readings", [])) if asks and len(self.file.get("readings", [])) > 1 else []
 
     @property
     def delimiters(self) -> list[tuple[str, str]]:
@@ -173,9 +257,29 @@ class Mapping:
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """Of the reading, and of the last try to make a version; errors first."""
+        """Of the reading, and of the last try to make a version; errors first, then what waits for an answer."""
         tried = self.reading.report.get("publishing", {}).get("findings", [])
         known = [f for f in self.reading.report.get("findings", []) if self.is_counted or not f["code"].startswith(OF_THE_MAPPING)]
-        seen = {finding["code"]: finding for finding in [*known, *tried]}
-        seen.pop("other_task", None)  # stands above the table, with its button
-        return sorted(seen.values(), key=lambda finding: ("error", "warning", "info").index(finding["level"]))
+        if "publishing" in self.reading.report and self.is_counted:  # labels may have been joined: then these are looked for anew
+            known = [f for f in known if f["code"] not in OF_THE_ROWS]
+        seen = {(finding["code"], finding["column"]): finding for finding in [*known, *tried]}
+        listed = [finding for finding in seen.values() if finding["code"] != "other_task"]  # which stands above the table, with its button
+        listed = [
+            {**f, "is_open": bool(f.get("asks")) and f["level"] != "error", "answered": ANSWERED.get(f.get("asks", ""))} for f in listed
+        ]
+        return sorted(listed, key=lambda f: (("error", "warning", "info").index(f["level"]), not f["is_open"]))
+
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """The findings that wait for a person."""
+        return [finding for finding in self.findings if finding["is_open"]]
+
+    @property
+    def remarks(self) -> list[dict[str, Any]]:
+        """All other findings."""
+        return [finding for finding in self.findings if not finding["is_open"]]
+
+
+def untold(label: dict[str, Any]) -> str:
+    """What becomes of a label of which a person says nothing: one that stands for none is left out."""
+    return "" if label["missing"] else str(label["name"])

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webapp.datasets.models import Dataset
 from webapp.people.access import WRITE
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def limits() -> dict[str, Any]:
 
 def about(request: HttpRequest, found: Dataset) -> dict[str, Any]:
     may_write = request.actor.may(WRITE, found.team_id)  # type: ignore[attr-defined]
-    return {"dataset": found, "reading": found.latest_import, "may_write": may_write, "task": TASKS.get(found.task)} | limits()
+    return {"dataset": found, "reading": found.latest_import, "may_write": may_write, "task": KINDS.get(found.task)} | limits()
 
 
 def attachment(response: HttpResponseBase, file_name: str) -> HttpResponseBase:

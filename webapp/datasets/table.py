@@ -19,10 +19,14 @@ from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.pages import about, attachment
 from webapp.people.access import find
 from webapp.work.models import WorkItem
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 from worker.nlp.measures import BASELINES
 from worker.spec import Metric
 
+SHOWN = {  # rows that a finding is about, by the finding's code and by what the address calls them
+    "conflicts": ("conflicting_labels", gettext_lazy("same text, different labels")),
+    "duplicates": ("duplicates", gettext_lazy("exact duplicates")),
+}
 LONG = 60  # characters of a text, on average, that gets a wide column
 
 
@@ -41,7 +45,10 @@ def version(request: HttpRequest, pk: Any, number: int) -> HttpResponse:
 
 
 def wanted_rows(request: HttpRequest) -> rows.Wanted:
-    return rows.Wanted(request.GET.get("q", "")[:200], request.GET.get("label"), request.GET.get("split", ""))
+    show = request.GET.get("show", "")
+    return rows.Wanted(
+        request.GET.get("q", "")[:200], request.GET.get("label"), request.GET.get("split", ""), show if show in SHOWN else ""
+    )
 
 
 def render_rows(request: HttpRequest, found: Dataset, shown: DatasetVersion) -> HttpResponse:
@@ -51,12 +58,14 @@ def render_rows(request: HttpRequest, found: Dataset, shown: DatasetVersion) -> 
     columns = columns_of(found, shown, page)
     context = about(request, found) | {
         "version": shown,
-        "task": TASKS[shown.task],
+        "task": KINDS[shown.task],
         "versions": found.versions.select_related("created_by").annotate(used_by=Count("runs")),
         "baselines": baselines(shown),
         "baseline_metrics": measured(shown),
         "baselines_failed": WorkItem.objects.filter(subject=shown.pk, kind="baselines", state=WorkItem.State.FAILED).exists(),
         "statistics": statistics(shown),
+        "findings": findings(found, shown),
+        "shows": SHOWN.get(wanted.show, ("", ""))[1],
         "page": page,
         "wanted": wanted,
         "columns": columns,
@@ -83,6 +92,8 @@ def columns_of(found: Dataset, version: DatasetVersion, page: rows.Page) -> list
     """The columns as they stand in the table; of the newest version also what its reading knows about them."""
     reading = found.latest_import if version == found.latest_version else None
     known = {column["name"]: column for column in (reading.report.get("columns", []) if reading else [])}
+    if label := version.mapping.get(version.label_role):  # its labels may have been joined since, and rows without one left out
+        known[label] = {**known.get(label, {"type": "text"}), "distinct": len(version.labels), "missing": 0}
     names = list(page.rows[0]["values"]) if page.rows else [*version.mapping]
     called = titles(version)
 
@@ -96,7 +107,16 @@ def columns_of(found: Dataset, version: DatasetVersion, page: rows.Page) -> list
 
 def titles(version: DatasetVersion) -> dict[str, str]:
     """What people call the columns that the task knows."""
-    return {role.name: _(role.label) for role in TASKS[version.task].roles}
+    return {role.name: _(role.label) for role in KINDS[version.task].roles}
+
+
+def findings(found: Dataset, version: DatasetVersion) -> list[dict[str, Any]]:
+    """What was found in the rows of this version, after labels were joined, each with the address of its rows where there is one."""
+    reading = found.latest_import if version == found.latest_version else None
+    listed = reading.report.get("publishing", {}).get("findings", []) if reading else []
+    shows = {code: show for show, (code, _title) in SHOWN.items()}
+    order = ("error", "warning", "info")
+    return [{**finding, "show": shows.get(finding["code"], "")} for finding in sorted(listed, key=lambda each: order.index(each["level"]))]
 
 
 def bars(version: DatasetVersion) -> list[dict[str, Any]]:
@@ -110,7 +130,7 @@ def bars(version: DatasetVersion) -> list[dict[str, Any]]:
 def measured(version: DatasetVersion) -> list[Metric]:
     """The first two metrics that the baselines were scored by."""
     scored = {name for score in version.baselines.get("scores", {}).values() for name in score}
-    return [metric for metric in TASKS[version.task].metrics if metric.name in scored][:2]
+    return [metric for metric in KINDS[version.task].metrics if metric.name in scored][:2]
 
 
 def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
@@ -124,19 +144,26 @@ def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
     ]
 
 
-def statistics(version: DatasetVersion) -> list[tuple[str, str]]:
-    """The numbers that have a name for people; others stay in the API. Where a row has several texts, the lengths of each."""
-    known, roles = titles(version), {role.name: role for role in TASKS[version.task].roles}
+def statistics(version: DatasetVersion) -> list[tuple[str, str, str]]:
+    """(name, number, what the address calls its rows) of the numbers that have a name for people; others stay in the API. Where a
+    row has several texts, the lengths of each."""
+    known, roles = titles(version), {role.name: role for role in KINDS[version.task].roles}
     is_needed = any(role.required for role in roles.values())  # then lengths of optional texts say little
     lengths = version.statistics.get("texts", {})
     texts = {name: found for name, found in lengths.items() if name in known and (roles[name].required or not is_needed)}
-    found = [(f"{known[name]}: {title}", value) for name, lengths in texts.items() for title, value in told(lengths, SHORT_STATISTICS)]
+    found = [
+        (f"{known[name]}: {title}", value, "") for name, lengths in texts.items() for title, value, _show in told(lengths, SHORT_STATISTICS)
+    ]
     return found + told(version.statistics, {name: t for name, t in STATISTICS.items() if not texts or "." not in name})
 
 
-def told(tree: dict[str, Any], names: dict[str, Any]) -> list[tuple[str, str]]:
+def told(tree: dict[str, Any], names: dict[str, Any]) -> list[tuple[str, str, str]]:
     found = flat(tree)
-    return [(str(title), f"{found[name]:,.0f}") for name, title in names.items() if isinstance(found.get(name), int | float)]
+    return [
+        (str(title), f"{found[name]:,.0f}", name if name in SHOWN and found[name] else "")
+        for name, title in names.items()
+        if isinstance(found.get(name), int | float)
+    ]
 
 
 def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -147,19 +174,19 @@ def flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 STATISTICS = {
-    "chars.p50": gettext_lazy("Characters, middle row"),
-    "chars.p95": gettext_lazy("Characters, 95 % have at most"),
-    "chars.max": gettext_lazy("Characters, longest row"),
-    "words.p50": gettext_lazy("Words, middle row"),
-    "words.p95": gettext_lazy("Words, 95 % have at most"),
-    "words.max": gettext_lazy("Words, longest row"),
+    "chars.p50": gettext_lazy("Characters, median"),
+    "chars.p95": gettext_lazy("Characters, 95th percentile"),
+    "chars.max": gettext_lazy("Characters, longest"),
+    "words.p50": gettext_lazy("Words, median"),
+    "words.p95": gettext_lazy("Words, 95th percentile"),
+    "words.max": gettext_lazy("Words, longest"),
     "duplicates": gettext_lazy("Exact duplicates"),
     "near_duplicates": gettext_lazy("Near duplicates"),
     "conflicts": gettext_lazy("Same text, different labels"),
 }
 SHORT_STATISTICS = {
-    "chars.p50": gettext_lazy("characters, middle row"),
-    "chars.max": gettext_lazy("characters, longest row"),
+    "chars.p50": gettext_lazy("characters, median"),
+    "chars.max": gettext_lazy("characters, longest"),
 }
 
 

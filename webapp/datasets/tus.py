@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import http_date
@@ -16,7 +17,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from ninja.utils import check_csrf
 
-from webapp.datasets.models import ChecksumMismatch, DiskFull, TooLarge, Upload, WrongOffset
+from webapp import disk
+from webapp.datasets.models import ChecksumMismatch, TooLarge, Upload, WrongOffset
 from webapp.people.access import WRITE, Denied, find
 
 VERSION = "1.0.0"
@@ -50,12 +52,14 @@ def speaks_tus(view: View) -> View:
             response = said(404, _("There is no such upload; it may have expired. Start again."))
         except TooLarge as error:
             response = said(413, str(error))
-        except DiskFull as error:
-            response = said(507, str(error))
         except WrongOffset:
             response = said(409, _("Another window is sending this file too, or some bytes came twice."))
         except ChecksumMismatch:
             response = said(460, _("The bytes were changed on the way. They are sent again."))
+        except (disk.DiskFull, OSError, DatabaseError) as error:
+            if not (remedy := disk.remedy(error)):
+                raise
+            response = said(507, remedy)
         response["Tus-Resumable"] = VERSION
         response["Cache-Control"] = "no-store"
         return response
@@ -70,6 +74,7 @@ def admit(request: HttpRequest) -> HttpResponse | None:
         return said(401, _("Sign in again, then go on with the upload."))
     if not getattr(request, "token", None) and request.method not in ("GET", "HEAD") and check_csrf(request):
         return said(403, _("This page is too old. Reload it, then go on with the upload."))
+    request.actor.require_scope(WRITE)  # type: ignore[attr-defined]
     if request.headers.get("Tus-Resumable") != VERSION:
         response = said(412, _("This server speaks tus %(version)s.") % {"version": VERSION})
         response["Tus-Version"] = VERSION

@@ -7,22 +7,44 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
+from django.db.models import F, Q
+from django.db.models.functions import Lower
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from webapp.datasets.forms import Mapping, chosen_uploads
+from webapp.datasets.forms import SEVERAL_LABELS, Mapping, chosen_uploads
 from webapp.datasets.models import Dataset, NotNow, Upload
 from webapp.datasets.pages import SAMPLES, about, attachment, limits
 from webapp.datasets.table import render_rows
+from webapp.listing import Filter, Listing
 from webapp.people.access import WRITE, find
-from worker.nlp import TASKS
+from worker.nlp import KINDS, TASKS
 from worker.spec import SpecError
 
 LISTED = 50
+SORTS = {
+    "newest": (gettext_lazy("Newest first"), ["-pk"]),
+    "oldest": (gettext_lazy("Oldest first"), ["pk"]),
+    "name": (gettext_lazy("Name"), [Lower("name"), "-pk"]),
+    "rows": (gettext_lazy("Most rows first"), [F("rows").desc(nulls_last=True), "-pk"]),
+}
+FILTERS = (
+    Filter(
+        "state",
+        gettext_lazy("State"),
+        {
+            "ready": (gettext_lazy("Ready"), Q(state=Dataset.State.READY)),
+            "needs_mapping": (gettext_lazy("Needs your answer"), Q(state=Dataset.State.NEEDS_MAPPING)),
+            "importing": (gettext_lazy("Reading"), Q(state=Dataset.State.IMPORTING)),
+            "failed": (gettext_lazy("Failed"), Q(state=Dataset.State.FAILED)),
+        },
+    ),
+    Filter("task", gettext_lazy("Task"), {slug: (gettext_lazy(task.title), Q(task=slug)) for slug, task in KINDS.items()}),
+)
 
 
 @login_required
@@ -36,12 +58,24 @@ def datasets(request: HttpRequest) -> HttpResponse:
             messages.error(request, str(error))
             return redirect("datasets:list")
         return redirect("datasets:show", made.pk)
-    found = Dataset.objects.visible_to(actor).filter(team=actor.team_id).with_latest().select_related("created_by").order_by("-pk")
-    page = Paginator(found, LISTED).get_page(request.GET.get("page"))
+    listing = Listing.of(
+        request,
+        Dataset.objects.visible_to(actor).filter(team=actor.team_id).with_latest().select_related("created_by"),
+        search=("name", "created_by__username"),
+        sorts=SORTS,
+        filters=FILTERS,
+        per_page=LISTED,
+    )
     unfinished = Upload.objects.visible_to(actor).filter(created_by=actor.user, dataset=None, sha256="").order_by("-pk")[:5]
-    for each in page:
-        each.for_task = TASKS.get(each.task)
-    context = {"page": page, "unfinished": unfinished, "may_write": actor.may(WRITE, actor.team_id), "deleted": just_deleted(request)}
+    for each in listing.page:
+        each.for_task = KINDS.get(each.task)
+    context = {
+        "listing": listing,
+        "page": listing.page,
+        "unfinished": unfinished,
+        "may_write": actor.may(WRITE, actor.team_id),
+        "deleted": just_deleted(request),
+    }
     return render(request, "datasets/list.html", context | limits() | {"tasks": list(TASKS.values()), "samples": SAMPLES})
 
 
@@ -87,7 +121,7 @@ def render_mapping(request: HttpRequest, found: Dataset, error: str = "") -> Htt
         raise Http404
     context = about(request, found) | {
         "mapping": Mapping.of(reading),
-        "error": error or found.reason,
+        "error": error or ("" if found.reason in [f["message"] for f in reading.questions] else found.reason),
         "next_number": found.versions.count() + 1,
     }
     return render(request, "datasets/mapping.html", context, status=422 if error else 200)
@@ -96,7 +130,7 @@ def render_mapping(request: HttpRequest, found: Dataset, error: str = "") -> Htt
 @login_required
 @require_GET
 def mapping(request: HttpRequest, pk: Any) -> HttpResponse:
-    """Map the columns again, for another version."""
+    """Change the column mapping, for another version."""
     return render_mapping(request, find(request.actor, Dataset, pk))  # type: ignore[attr-defined]
 
 
@@ -110,7 +144,9 @@ def versions(request: HttpRequest, pk: Any) -> HttpResponse:
         raise Http404
     try:
         wanted = Mapping.of(reading).with_answers(request.POST)
-        answers = {"message": wanted.message, "accept_rejected": wanted.accept_rejected}
+        answers: dict[str, Any] = {"message": wanted.message, "accept_rejected": wanted.accept_rejected}
+        if request.POST.get("several_labels") in SEVERAL_LABELS:
+            answers["several_labels"] = request.POST["several_labels"]
         if wanted.is_counted:
             reading.confirm(request.actor, wanted.roles, labels=wanted.labels, **answers)  # type: ignore[attr-defined]
         else:

@@ -5,11 +5,13 @@ import tempfile
 from collections.abc import Callable
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from webapp.work.models import Worker
 
@@ -67,8 +69,8 @@ def migrations() -> bool:
 
 
 def redis() -> bool:
-    cache.set("health", "ok", 10)
-    return bool(cache.get("health") == "ok")
+    with Redis.from_url(settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)) as connection:
+        return bool(connection.ping())
 
 
 def files() -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
+from django.views.defaults import server_error
 
+from webapp import disk
 from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import Dataset
 from webapp.people.access import WRITE, Actor, SignedIn
@@ -68,3 +72,10 @@ def steps(actor: Actor) -> dict[str, Any]:
     has_tried = bool(has_model) and Prediction.objects.visible_to(actor).filter(team=actor.team_id, state=Prediction.State.DONE).exists()
     done = [bool(has_data or has_model), bool(has_model), has_tried]
     return {"next_step": 0 if all(done) else done.index(False) + 1, "ready_dataset": has_data, "ready_run": has_model}
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """What Django answers when something raised that nobody expected: a page that needs no database."""
+    if remedy := disk.remedy(sys.exc_info()[1]):
+        return HttpResponse(render_to_string("507.html", {"remedy": remedy}), status=507)
+    return server_error(request)

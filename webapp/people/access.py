@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.contrib.auth import get_user
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
@@ -37,9 +41,16 @@ class Actor:
     def may(self, act: str, team_id: UUID | None) -> bool:
         return act in self.scopes and team_id in self.roles and act in ACTS_OF[Role(self.roles[team_id])]
 
-    def require(self, act: str, team_id: UUID | None) -> None:
+    def require_scope(self, act: str) -> None:
+        """Raises Denied unless the token, if it is one, was made for this act."""
         if act not in self.scopes:
-            raise Denied(_("This token may only read. Make one that may also write on your account page."))
+            only_reads = _("This token may only read. Make one that may also write on your account page.")
+            raise Denied(
+                only_reads if READ in self.scopes else _("This token was made for nothing. Make another one on your account page.")
+            )
+
+    def require(self, act: str, team_id: UUID | None) -> None:
+        self.require_scope(act)
         if not self.may(act, team_id):
             raise Denied(_("Your role does not allow this. An owner of the team can change your role."))
 
@@ -58,12 +69,25 @@ def actor_of(user: User, team_id: UUID | str | None = None) -> Actor:
     return Actor(user, roles, team_id=chosen)
 
 
+def token_of(authorization: str) -> ApiToken | None:
+    """The living token that this header holds: `Bearer tb_...`."""
+    scheme, _space, secret = authorization.partition(" ")
+    return ApiToken.objects.holding(secret.strip()) if scheme.lower() == "bearer" else None
+
+
 def holder_of(token: ApiToken) -> Actor:
     """The actor that a token is: its user, narrowed to the token's scopes and, if it names one, to its team."""
-    actor = actor_of(token.user, token.team_id)
-    roles = {team: role for team, role in actor.roles.items() if token.team_id in (None, team)}
+    actor, scopes = actor_of(token.user, token.team_id), frozenset(token.scopes)
+    roles = {team: role for team, role in actor.roles.items() if token.team_id in (None, team) and READ in scopes}
     team_id = actor.team_id if actor.team_id in roles else None
-    return Actor(token.user, roles, scopes=frozenset(token.scopes), team_id=team_id)
+    return Actor(token.user, roles, scopes=scopes, team_id=team_id)
+
+
+def user_of_session(key: str) -> User | None:
+    """Whose session this is now, asked anew of the database: nobody's after a sign-out, a new password or a deactivation."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    user = get_user(SimpleNamespace(session=store))  # type: ignore[arg-type]
+    return user if isinstance(user, User) else None
 
 
 def find(actor: Actor, things: QuerySet[Any] | type[Model], pk: Any, act: str = READ) -> Any:
@@ -75,6 +99,7 @@ def find(actor: Actor, things: QuerySet[Any] | type[Model], pk: Any, act: str = 
         thing = None
     if thing is None:
         raise Http404
+    actor.require_scope(act)
     if act != READ:
         actor.require(act, thing.team_id)
     return thing

@@ -4,24 +4,32 @@ from allauth.account.utils import perform_login
 from allauth.mfa.utils import is_mfa_enabled
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.people.access import SignedIn
 from webapp.people.forms import TokenForm
 from webapp.people.models import ApiToken, SignInLink
 
 
-@require_GET
+@require_http_methods(["GET", "POST"])
 @never_cache
 def sign_in(request: HttpRequest, secret: str) -> HttpResponse:
+    """Come in by a link. Who is somebody else here already is asked first: a link that was slipped to them changes nothing."""
     link = SignInLink.unused(secret)
     answer: HttpResponse
-    if link and link.user.is_active and link.use():
+    if link and request.method == "GET" and request.user.is_authenticated and request.user != link.user:
+        answer = render(request, "people/sign_in_instead.html", {"name": link.user.username})
+        answer["Referrer-Policy"] = "same-origin"  # the form needs its origin checked; other sites learn nothing
+        return answer
+    if link and link.use():
+        if request.user != link.user:
+            logout(request)
         answer = perform_login(request, link.user, redirect_url="/")
     elif request.user.is_authenticated:
         answer = redirect("/")
@@ -54,7 +62,7 @@ def make_token(request: SignedIn) -> HttpResponse:
 def revoke(request: SignedIn, pk: str) -> HttpResponse:
     token = get_object_or_404(ApiToken, pk=pk, user=request.user)
     token.delete()
-    messages.success(request, _("The token “%(name)s” opens nothing any more.") % {"name": token.name})
+    messages.success(request, _("The token “%(name)s” has been revoked.") % {"name": token.name})
     return redirect("people:account")
 
 

@@ -27,15 +27,15 @@ class RoleForm(forms.Form):
 
 
 class TokenForm(forms.Form):
-    name = forms.CharField(label=_("What for"), max_length=80, help_text=_("So that you know it again, e.g. “nightly import”."))
-    scope = forms.ChoiceField(label=_("May"), choices=[("write", _("Read and write")), ("read", _("Only read"))])
+    name = forms.CharField(label=_("Name"), max_length=80, help_text=_("For your own reference, e.g. “nightly import”."))
+    scope = forms.ChoiceField(label=_("Scope"), choices=[("write", _("Read and write")), ("read", _("Read only"))])
     days = forms.TypedChoiceField(
-        label=_("Ends after"),
+        label=_("Expires after"),
         coerce=int,
         initial=90,
         choices=[(7, _("7 days")), (30, _("30 days")), (90, _("90 days")), (365, _("1 year"))],
     )
-    team = forms.ModelChoiceField(label=_("Only in team"), queryset=Team.objects.none(), required=False, empty_label=_("All my teams"))
+    team = forms.ModelChoiceField(label=_("Team"), queryset=Team.objects.none(), required=False, empty_label=_("All my teams"))
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

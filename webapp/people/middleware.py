@@ -6,9 +6,9 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.cache import patch_cache_control
 
-from webapp.people.access import Denied, actor_of, holder_of
-from webapp.people.models import ApiToken
+from webapp.people.access import Denied, actor_of, holder_of, token_of
 
 TOKEN_PATHS = ("/api/", "/datasets/uploads/")  # a token opens no page: it cannot make tokens or change a password
 
@@ -23,12 +23,14 @@ class ActorMiddleware:
             self.admit(request)
         elif request.user.is_authenticated:
             request.actor = actor_of(request.user, request.session.get("team"))
-        return self.get_response(request)
+        response = self.get_response(request)
+        if request.actor:  # what a person sees is kept by no proxy, and by no browser beyond their sign-out
+            patch_cache_control(response, private=True, no_store=True)
+        return response
 
     def admit(self, request: Any) -> None:
         """Who sends a token is nobody else: the cookie does not count beside it, nor does it need a CSRF token."""
-        scheme, _, secret = request.headers["Authorization"].partition(" ")
-        token = ApiToken.objects.holding(secret.strip()) if scheme.lower() == "bearer" else None
+        token = token_of(request.headers["Authorization"])
         user = token.user if token else AnonymousUser()
 
         async def auser() -> Any:

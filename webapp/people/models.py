@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.db import models, transaction
-from django.db.models import Q
+from django.db import DatabaseError, models, transaction
+from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
 from webapp.ids import uuid7
+
+log = logging.getLogger(__name__)
 
 
 class Users(UserManager["User"]):
@@ -163,24 +166,39 @@ class OneUse(Secret):
         abstract = True
 
     @classmethod
+    def holding(cls) -> models.QuerySet[Any]:
+        """Those that still open something."""
+        return cls._default_manager.filter(used_at=None, expires_at__gt=now())
+
+    @classmethod
     def unused(cls, secret: str) -> Any:
         """The row of this secret while it still opens something, or None."""
-        return cls._default_manager.filter(digest=digest(secret), used_at=None, expires_at__gt=now()).first()
+        return cls.holding().filter(digest=digest(secret)).first()
 
     def use(self) -> bool:
         """Whether we were the one who used it."""
-        return bool(type(self)._default_manager.filter(pk=self.pk, used_at=None, expires_at__gt=now()).update(used_at=now()))
+        return bool(self.holding().filter(pk=self.pk).update(used_at=now()))
 
 
 class SignInLink(OneUse):
     user = models.ForeignKey(User, models.CASCADE, related_name="+")
 
+    @classmethod
+    def holding(cls) -> models.QuerySet[Any]:
+        return super().holding().filter(user__is_active=True)
+
 
 class Invitation(OneUse):
     team = models.ForeignKey(Team, models.CASCADE, related_name="invitations")
     role = models.CharField(max_length=10, choices=Role.choices)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_by = models.ForeignKey(User, models.CASCADE, null=True, related_name="+")  # null: the operator, by manage.py
     used_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+
+    @classmethod
+    def holding(cls) -> models.QuerySet[Any]:
+        """Nobody gives what they may not give any more: whoever invited must still be an owner of the team."""
+        owners = Membership.objects.filter(team=OuterRef("team"), user=OuterRef("created_by"), user__is_active=True, role=Role.OWNER)
+        return super().holding().filter(Q(created_by=None) | Exists(owners))
 
     def accept(self, user: User) -> bool:
         """Join the team; who is in it already keeps their role. Whether the invitation still held."""
@@ -190,6 +208,15 @@ class Invitation(OneUse):
             Membership.objects.get_or_create(team=self.team, user=user, defaults={"role": self.role})
             Invitation.objects.filter(pk=self.pk).update(used_by=user)
         return True
+
+    def accept_newcomer(self, make: Callable[[], User]) -> User | None:
+        """Join as the user that `make` makes. None, and nobody is made, if somebody else was faster."""
+        with transaction.atomic():
+            user = make()
+            if not self.accept(user):
+                transaction.set_rollback(True)
+                return None
+        return user
 
 
 class ApiTokens(models.Manager["ApiToken"]):
@@ -240,10 +267,14 @@ class ApiToken(Secret):
         return len(secret) == 52 and secret.isascii() and secret.startswith("tb_") and secret[46:] == checksum(secret[3:46])
 
     def touch(self) -> None:
-        """Remember the use, at most once a minute."""
+        """Remember the use, at most once a minute. Never raises: whoever reads is served on a full or busy disk too."""
         stale = now() - timedelta(minutes=1)
         if self.last_used_at is None or self.last_used_at < stale:
-            ApiToken.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=stale), pk=self.pk).update(last_used_at=now())
+            try:
+                with transaction.atomic():
+                    ApiToken.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=stale), pk=self.pk).update(last_used_at=now())
+            except DatabaseError as error:
+                log.warning("could not note the use of the token %s: %s", self.prefix, error)
 
     @property
     def has_expired(self) -> bool:

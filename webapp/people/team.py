@@ -5,17 +5,16 @@ from typing import Any
 from allauth.account.utils import perform_login
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db import transaction
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.people.access import MANAGE, SignedIn
 from webapp.people.forms import JoinForm, RoleForm, TeamForm
-from webapp.people.models import Invitation, LastOwner, Membership, Team
+from webapp.people.models import Invitation, LastOwner, Membership, Team, User
 
 
 @login_required
@@ -49,7 +48,7 @@ def invite(request: SignedIn) -> HttpResponse:
 @require_POST
 def withdraw(request: SignedIn, pk: int) -> HttpResponse:
     get_object_or_404(managed_team(request).invitations, pk=pk).delete()
-    messages.success(request, _("The invitation opens nothing any more."))
+    messages.success(request, _("The invitation has been withdrawn."))
     return redirect("people:team")
 
 
@@ -63,7 +62,7 @@ def change_role(request: SignedIn, pk: int) -> HttpResponse:
         membership.become(form.cleaned_data["role"])
         messages.success(request, _("%(name)s is now: %(role)s.") % {"name": membership.user, "role": membership.get_role_display()})
     except LastOwner:
-        messages.error(request, _("A team needs an owner. Make somebody else an owner first."))
+        messages.error(request, _("A team needs an owner. Make someone else an owner first."))
     return redirect("people:team")
 
 
@@ -79,7 +78,7 @@ def remove(request: SignedIn, pk: int) -> HttpResponse:
         membership.leave()
         messages.success(request, _("%(name)s is no longer in the team.") % {"name": membership.user})
     except LastOwner:
-        messages.error(request, _("A team needs an owner. Make somebody else an owner first."))
+        messages.error(request, _("A team needs an owner. Make someone else an owner first."))
     return redirect("people:team")
 
 
@@ -119,17 +118,20 @@ def acceptance(request: HttpRequest, secret: str) -> HttpResponse:
     if invited is None:
         return invitation_page(request, secret, JoinForm())
     if request.user.is_authenticated:
-        invited.accept(request.user)
+        if not invited.accept(request.user):
+            return invitation_page(request, secret, JoinForm())
         request.session["team"] = str(invited.team_id)
         return redirect("/")
     form = JoinForm(request.POST)
     if not form.is_valid():
         return invitation_page(request, secret, form, status=422)
-    with transaction.atomic():
-        user = form.save()
-        if not invited.accept(user):  # somebody else was faster; the new user vanishes with the transaction
-            transaction.set_rollback(True)
-            return invitation_page(request, secret, JoinForm())
+    try:
+        user = invited.accept_newcomer(form.save)
+    except IntegrityError:  # the name was taken a moment ago
+        form.add_error("username", form.instance.unique_error_message(User, ("username",)))
+        return invitation_page(request, secret, form, status=422)
+    if user is None:
+        return invitation_page(request, secret, JoinForm())
     answer: HttpResponse = perform_login(request, user, redirect_url="/")
     return answer
 
@@ -158,7 +160,7 @@ def team_page(request: SignedIn, status: int = 200, **shown: Any) -> HttpRespons
         "teams": Team.objects.filter(pk__in=actor.team_ids).order_by("name"),
         "may_manage": team is not None and actor.may(MANAGE, team.pk),
         "members": team.memberships.select_related("user").order_by("created_at") if team else [],
-        "invitations": team.invitations.filter(used_at=None, expires_at__gt=now()).order_by("-pk") if team else [],
+        "invitations": Invitation.holding().filter(team=team).order_by("-pk") if team else [],
         "name_form": TeamForm(instance=team, prefix=None),
         "new_form": TeamForm(auto_id="new_%s"),
         "invite_form": RoleForm(auto_id="invite_%s"),

@@ -22,7 +22,7 @@ from webapp.people.models import TeamScoped
 from webapp.playground import line
 from webapp.work.models import Worker
 from worker.nlp import TASKS
-from worker.spec import Field, SpecError
+from worker.spec import Field, Setting, SpecError
 
 log = logging.getLogger(__name__)
 MOST_AT_ONCE = 64  # texts in one question
@@ -97,13 +97,13 @@ class Prediction(TeamScoped):
         if untuned and (model.parent is None or model.parent.deleted_at or model.parent.state != ModelVersion.State.READY):
             raise SpecError("untuned", _("The base of this model is not there, so it cannot be asked."))
         inputs = checked(model.task, inputs)
-        parameters = checked_parameters(model.task, parameters or {})
+        parameters = checked_parameters(model, parameters or {})
         streamed = stream and TASKS[model.task].streams and isinstance(inputs, dict)
         if not Worker.listening().filter(kind="serve").exists():
             raise Unserved(_("No serve worker is running. Start one: make up starts all workers; alone it is python -m worker.relay."))
         try:
             if line.waiting() >= settings.ASK_LIMIT:
-                raise Busy(_("Too many questions wait for the models. Ask again in a few seconds."))
+                raise Busy(_("Too many questions are waiting. Try again in a few seconds."))
             prediction = cls.objects.create(
                 team_id=team,
                 created_by=actor.user,
@@ -148,7 +148,7 @@ class Prediction(TeamScoped):
 
     def give_up(self) -> bool:
         """The answer did not come in time."""
-        settled = self.fail(_("No answer came in time. Ask again."))
+        settled = self.fail(_("No answer came in time. Try again."))
         return self._let_go() if settled else False
 
     def _let_go(self) -> bool:
@@ -279,7 +279,7 @@ def why_silent(model: ModelVersion) -> str:
         return _("This model is still being fetched. It can be asked when that is done.")
     if model.state == ModelVersion.State.FAILED:
         return _("This model could not be fetched: %(reason)s") % {"reason": model.reason}
-    return _("This is a base model: it answers nothing yet. Fine-tune it first.")
+    return _("This is a base model. Fine-tune it before asking it anything.")
 
 
 def checked(task: str, inputs: Any) -> Inputs:
@@ -307,7 +307,7 @@ def checked_text(field: Field, place: str, value: Any) -> str:
     """A text without control characters; a space stands for each, so that places in an answer are places in the question."""
     if value is None or (isinstance(value, str) and not CONTROL.sub(" ", value).strip()):
         if field.required:
-            raise SpecError(place, _("%(field)s is empty. Write something to ask.") % {"field": _(field.label)})
+            raise SpecError(place, _("%(field)s is empty. Enter some text first.") % {"field": _(field.label)})
         return ""
     if not isinstance(value, str):
         raise SpecError(place, _("%(field)s must be a string.") % {"field": _(field.label)})
@@ -329,11 +329,25 @@ def is_writable(text: str) -> bool:
     return True
 
 
-def checked_parameters(task: str, parameters: Any) -> dict[str, Any]:
-    """Every parameter of the task, those that were given within their bounds. Raises SpecError with the field and the bounds."""
+SWAP = "direction"  # the parameter that the swap button turns, for models that can both
+
+
+def known_by(model: ModelVersion, setting: Setting) -> bool:
+    """Whether the parameter does anything for a model of this shape, and in languages that it can turn around."""
+    return (not setting.shapes or model.shape in setting.shapes) and (setting.name != SWAP or bool(model.known.get("both_ways")))
+
+
+def checked_parameters(model: ModelVersion, parameters: Any) -> dict[str, Any]:
+    """Every parameter of the model's task, those that were given within their bounds and with an effect. Raises SpecError with the
+    field and the reason."""
+    task = TASKS[model.task]
     if not isinstance(parameters, dict) or any(len(str(name)) > LONGEST_NAME or not is_writable(str(name)) for name in parameters):
         raise SpecError("parameters", _("Parameters are names with a number or a short text each."))
     try:
-        return TASKS[task].read_parameters(parameters)
+        task.check_effects(parameters, model.shape)
+        found = task.read_parameters(parameters)
+        if found.get(SWAP, "forward") != "forward" and not model.known.get("both_ways"):
+            raise SpecError(SWAP, _("This model was trained in one direction only, so it cannot translate back. Leave this out."))
+        return found
     except SpecError as refusal:
         raise SpecError(f"parameters.{refusal.field}", str(refusal)) from None

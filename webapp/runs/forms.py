@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from django import forms
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import DatasetVersion
 from webapp.people.access import Actor
-from webapp.runs.models import Run, advice_for, suggested
-from webapp.runs.templatetags.runs import plain
-from worker.nlp import TASKS, Task
+from webapp.runs.models import Run, advice_for, fit, suggested
+from webapp.runs.templatetags.runs import plain, size
+from worker.nlp import TASKS, Task, families
 from worker.spec import Setting, SpecError
 
 
@@ -42,7 +45,8 @@ class RunForm(forms.Form):
         self.fields["version"].queryset = versions_for(actor)  # type: ignore[attr-defined]
         self.fields["base"].queryset = bases_for(actor, self.task.slug)  # type: ignore[attr-defined]
         self.initial = {"version": version, **start, **self.initial}
-        self.bases: list[ModelVersion] = list(self.fields["base"].queryset)  # type: ignore[attr-defined]
+        languages = version.languages if version else []
+        self.bases: list[ModelVersion] = self.fields["base"].queryset.best_for(self.task.slug, languages)  # type: ignore[attr-defined]
         self.base_is_given = "base" in self.initial
         self.model = self.initial["base"] = self.base_now()
         self.recipes = self.task.recipes(self.model.shape) if self.model else self.task.methods
@@ -127,6 +131,41 @@ class RunForm(forms.Form):
         ]
 
     @property
+    def fit(self) -> str:
+        """Whether the chosen base reads the rows, and the way out where none that is here does."""
+        if not (self.chosen and self.model):
+            return ""
+        sentence = fit(self.chosen, self.model)
+        if any(base.reads(self.chosen.languages) for base in self.bases) or families.ENCODER not in self.task.shapes:
+            return sentence
+        way_out = _("multilingual-e5-small reads about 100 languages: the next start with a network connection fetches it.")
+        return f"{sentence} {way_out}"
+
+    @property
+    def version_groups(self) -> list[tuple[str, list[tuple[DatasetVersion, str]]]]:
+        """The rows that can be learnt from as (task, [(version, words)]), the task of the chosen ones first."""
+        versions = list(self.fields["version"].queryset)  # type: ignore[attr-defined]
+        words = [
+            _("%(name)s v%(number)s, %(rows)s rows") % {"name": v.dataset.name, "number": v.number, "rows": f"{v.rows:,}"} for v in versions
+        ]
+        options = list(zip(versions, told_apart(words, versions), strict=True))
+        tasks = sorted({v.task for v in versions}, key=lambda slug: (slug != self.task.slug, list(TASKS).index(slug)))
+        return [(_(TASKS[slug].title), [option for option in options if option[0].task == slug]) for slug in tasks]
+
+    @property
+    def base_groups(self) -> list[tuple[str, list[tuple[ModelVersion, str]]]]:
+        """The bases as (kind, [(model, words)]): plain ones apart from those that know a task, and from what was trained here."""
+        words = [f"{each.name} ({size(each.parameters)})" for each in self.bases]
+        options = list(zip(self.bases, told_apart(words, self.bases), strict=True))
+        is_own = ModelVersion.Kind.RUN
+        groups = (
+            (_("Base models"), [o for o in options if o[0].kind != is_own and not o[0].task]),
+            (_("Already trained for a task"), [o for o in options if o[0].kind != is_own and o[0].task]),
+            (_("Fine-tuned here"), [o for o in options if o[0].kind == is_own]),
+        )
+        return [(title, some) for title, some in groups if some]
+
+    @property
     def plain_settings(self) -> list[dict[str, Any]]:
         return self.drawn(is_advanced=False)
 
@@ -142,6 +181,17 @@ class RunForm(forms.Form):
     @property
     def has_advanced_errors(self) -> bool:
         return any(one["field"].errors for one in self.advanced_settings)
+
+
+def told_apart(words: list[str], things: list[Any]) -> list[str]:
+    """The words for each thing; where two are the same, with who made it and when."""
+    times = Counter(words)
+
+    def made(thing: Any) -> str:
+        who = f"{thing.created_by.username}, " if thing.created_by else ""
+        return f"{who}{date_format(localtime(thing.created_at), 'j M Y, H:i')}"
+
+    return [f"{said} · {made(thing)}" if times[said] > 1 else said for said, thing in zip(words, things, strict=True)]
 
 
 def as_written(value: Any) -> Any:
@@ -164,9 +214,9 @@ def bound(value: float) -> str:
 
 def versions_for(actor: Actor) -> Any:
     ready = DatasetVersion.objects.visible_to(actor).filter(team_id=actor.team_id, dataset__deleted_at=None, task__in=TASKS)
-    return ready.select_related("dataset").order_by("-created_at")
+    return ready.select_related("dataset", "created_by").order_by("-created_at")
 
 
 def bases_for(actor: Actor, task: str) -> Any:
     """What can learn this task, the suggested one first."""
-    return ModelVersion.objects.at_hand(actor).trainable(task).best_first(task)
+    return ModelVersion.objects.at_hand(actor).trainable(task).best_first(task).select_related("created_by")

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from webapp.catalog.scored import interval_shown, rows_of
 from webapp.runs.models import Run
 from webapp.runs.models.curve import picked_by
 from webapp.runs.models.run import CLEARED
@@ -19,6 +20,7 @@ from worker.spec import Metric
 MOST_LABELS = 30  # a confusion matrix with more is a carpet: the worst pairs are listed instead
 MOST_PAIRS = 20
 SHORT = 200  # characters of an input that is shown at once
+ALL_RIGHT = 0.985  # of a share: what is left is within the labels' own faults
 
 
 @dataclass(frozen=True)
@@ -90,25 +92,66 @@ class Standing:
 
     @property
     def lead(self) -> float | None:
-        """How far the run is ahead of the best baseline, in the metric's own unit; below zero behind it."""
+        """How far the run is ahead of the best baseline, in what is shown of both; below zero behind it."""
         return None if self.score is None or not self.rivals else self.metric.ahead(self.score, self.rivals[-1][1])
 
     @property
-    def gap_shown(self) -> str:
-        return self.metric.shown(abs(self.lead or 0))
+    def verdict(self) -> str:
+        """The lead in a word or two: “11.1 above”, “level with”; of a number without a whole “84 % lower than”."""
+        if self.score is None or self.lead is None:
+            return ""
+        if not self.lead:
+            return _("level with")
+        if self.metric.unit == "share":
+            return (_("%s above") if self.lead > 0 else _("%s below")) % f"{abs(self.lead):.1f}"
+        higher, rival = self.score > self.rivals[-1][1], self.rivals[-1][1]
+        if higher and self.score > 2 * rival > 0:
+            return _("%s times") % f"{self.score / rival:,.1f}"
+        share = 100 * abs(self.score - rival) / (rival or 1)
+        said = _("less than 1") if share < 1 else _("over 99") if share > 99 else f"{share:.0f}"
+        return (_("%s %% higher than") if higher else _("%s %% lower than")) % said
+
+    # --- on which rows, and how sure they make it ---
+    @property
+    def rows_said(self) -> str:
+        """“31 test rows”; of what is written only some are answered: “60 of 300 test rows”."""
+        return rows_of(self.run.evaluation.get("split", ""), self.rows, int(self.run.metrics.get("rows", 0)))
 
     @property
-    def is_level(self) -> bool:
-        return self.lead is not None and self.gap_shown == self.metric.shown(0)
+    def all_rows_said(self) -> str:
+        return rows_of(self.run.evaluation.get("split", ""), int(self.run.metrics.get("rows", 0)))
 
     @property
-    def lead_shown(self) -> str:
-        """“+11.1”; where less is better “12.3 lower”, so that nobody takes a minus for a loss."""
-        if self.lead is None:
-            return "–"
-        if self.metric.less_is_better:
-            return (_("%s higher") if self.lead < 0 else _("%s lower")) % self.gap_shown
-        return f"{'-' if self.lead < 0 else '+'}{self.gap_shown}"
+    def validation_said(self) -> str:
+        """The rows on which the scores of the curve are measured."""
+        return rows_of("validation", int(self.run.version.splits.get("validation", 0)))
+
+    @property
+    def caveat(self) -> str:
+        """What makes the score a little flattering, or worthless."""
+        return {
+            "validation": _("The best state was chosen by the same rows, so this is a little flattering: give some rows the split “test”."),
+            "train": _("No row was held out: the model has learnt from these. Give some rows the split “test”."),
+        }.get(self.run.evaluation.get("split", ""), "")
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        found = self.run.evaluation.get("intervals", {}).get(self.metric.name)
+        return (found[0], found[1]) if found and self.score is not None else None
+
+    @property
+    def interval_shown(self) -> str:
+        return interval_shown(self.metric, self.interval)
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the best baseline lies where the run's own score may lie: so few rows do not tell them apart."""
+        return bool(self.interval and self.rivals and self.interval[0] <= self.rivals[-1][1] <= self.interval[1])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether run and best baseline leave nothing to gain on these rows."""
+        return self.metric.unit == "share" and bool(self.rivals) and min(self.score or 0, self.rivals[-1][1]) >= ALL_RIGHT
 
     @property
     def spark(self) -> str:
@@ -129,7 +172,13 @@ class Standing:
         """What the run scored by each metric of the task, as the page tells it."""
         signatures = self.run.evaluation.get("signatures") or {}
         return [
-            {"title": _(m.title), "about": _(m.about), "shown": m.shown(self.run.metrics[m.name]), "signature": signatures.get(m.name, "")}
+            {
+                "title": _(m.title),
+                "about": _(m.about),
+                "shown": m.shown(self.run.metrics[m.name]),
+                "signature": signatures.get(m.name, ""),
+                "interval": interval_shown(m, self.run.evaluation.get("intervals", {}).get(m.name)),
+            }
             for m in self.task.metrics
             if isinstance(self.run.metrics.get(m.name), int | float)
         ]

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import F, Q
+from django.db.models.functions import Lower
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from webapp import queue
 from webapp.catalog.models import ModelVersion
 from webapp.datasets.models import DatasetVersion
+from webapp.listing import Filter, Listing
 from webapp.people.access import READ, WRITE, Actor, SignedIn, find
 from webapp.runs.forms import RunForm, versions_for
 from webapp.runs.line import turn
@@ -27,36 +32,62 @@ from worker.nlp import TASKS
 from worker.spec import SpecError
 
 PAGE = 30
-GROUPS = {
-    "active": ("queued", "starting", "running", "finalizing", "retry_wait", "paused", "stopping"),
-    "done": ("succeeded",),
-    "failed": ("failed", "cancelled"),
-}
+FILTERS = (
+    Filter(
+        "state",
+        gettext_lazy("State"),
+        {
+            "active": (
+                gettext_lazy("In progress"),
+                Q(state__in=("queued", "starting", "running", "finalizing", "retry_wait", "paused", "stopping")),
+            ),
+            "done": (gettext_lazy("Done"), Q(state="succeeded")),
+            "failed": (gettext_lazy("Failed or cancelled"), Q(state__in=("failed", "cancelled"))),
+        },
+    ),
+    Filter("task", gettext_lazy("Task"), {slug: (gettext_lazy(task.title), Q(task=slug)) for slug, task in TASKS.items()}),
+)
 
 
 def living() -> Any:
     return Run.objects.present().select_related("version__dataset", "base", "result", "created_by", "last_checkpoint")
 
 
+def sorts(task: str) -> dict[str, tuple[Any, Any]]:
+    """The orders of the list; scores can be compared within one task only."""
+    known: dict[str, tuple[Any, Any]] = {
+        "newest": (_("Newest first"), ["-pk"]),
+        "oldest": (_("Oldest first"), ["pk"]),
+        "name": (_("Name"), [Lower("name"), "-pk"]),
+    }
+    if task in TASKS:
+        metric = next(each for each in TASKS[task].metrics if each.name == TASKS[task].primary_metric)
+        score = F(f"metrics__{metric.name}")
+        best = score.asc(nulls_last=True) if metric.less_is_better else score.desc(nulls_last=True)
+        known["best"] = (_("Best %(metric)s first") % {"metric": _(metric.title)}, [best, "-pk"])
+    return known
+
+
 @login_required
 def runs(request: SignedIn) -> HttpResponse:
     actor = request.actor
-    group = request.GET.get("state", "")
-    mine = living().visible_to(actor).filter(team_id=actor.team_id)
-    shown = mine.filter(state__in=GROUPS[group]) if group in GROUPS else mine
-    if before := request.GET.get("before"):
-        shown = shown.filter(pk__lt=find(actor, Run, before).pk)
-    page = list(shown.order_by("-pk")[: PAGE + 1])
+    listing = Listing.of(
+        request,
+        living().visible_to(actor).filter(team_id=actor.team_id),
+        search=("name", "version__dataset__name", "base__name", "created_by__username"),
+        sorts=sorts(request.GET.get("task", "")),
+        filters=FILTERS,
+        per_page=PAGE,
+    )
+    runs = [Standing(run) for run in listing.page]
     gone = request.GET.get("deleted")
     return render(
         request,
         "runs/list.html",
         {
-            "runs": [Standing(run) for run in page[:PAGE]],
-            "older": page[PAGE - 1].pk if len(page) > PAGE else None,
-            "group": group,
-            "has_any": bool(page) or mine.exists(),
-            "unheard": next((run for run in page if run.state == "queued" and not run.worker_listens()), None),
+            "listing": listing,
+            "runs": runs,
+            "unheard": next((one for one in runs if one.run.state == "queued" and not one.run.worker_listens()), None),
             "deleted": find(actor, Run.objects.exclude(deleted_at=None), gone) if gone else None,
             "has_data": versions_for(actor).exists(),
             "may_write": actor.may(WRITE, actor.team_id),
@@ -119,6 +150,7 @@ def context(request: SignedIn, run: Run) -> dict[str, Any]:
         "task": TASKS[run.task],
         "may_write": actor.may(WRITE, run.team_id),
         "data_listens": Worker.listening(queue.DATA).exists(),
+        "began": json.dumps({each.fence: each.started_at.timestamp() for each in run.attempts.order_by("fence") if each.started_at}),
         "attempts": run.attempts.select_related("worker").order_by("fence"),
         "listens": run.state != "queued" or run.worker_listens(),
         "turn": turn(actor, run) if run.state == "queued" else None,

@@ -6,6 +6,7 @@ Torch, transformers, polars, scikit-learn and sacrebleu are imported inside func
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ class Task:
     aliases: tuple[str, ...] = ()  # other names under which the API knows it
     title: str
     about: str  # one sentence for people
+    verb: str = "Ask the model"  # what the button says that asks
     roles: tuple[Role, ...]  # the columns that a file may have; exactly one is_key, first the texts
     inputs: tuple[Field, ...]  # what the playground asks for
     parameters: tuple[Setting, ...] = ()  # of an answer, each with hard bounds; the playground's drawer
@@ -51,16 +53,24 @@ class Task:
         """
         raise NotImplementedError
 
+    def doubts(self, row: dict[str, Any]) -> list[tuple[str, str]]:
+        """What of a mapped row without problems a person should see before it is learnt, as (role, sentence)."""
+        return []
+
+    def kept(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A mapped row without problems as a version keeps it."""
+        return row
+
     def dataset_problems(self, rows: int, labels: dict[str, int], splits: dict[str, int]) -> list[dict[str, str]]:
         """What is wrong with the whole: [{"code", "level": "error"|"warning", "message", "role"?}]; errors forbid a version."""
-        return rows_of.dataset_problems(rows, splits)
+        return rows_of.dataset_problems(rows, splits, next((role.label for role in self.roles if role.is_key), "Text"))
 
     def advice(self, rows: int, labels: dict[str, int]) -> dict[str, tuple[Any, str]]:
         """Settings that so many rows and this label histogram ask for: {setting name: (value, the reason as a sentence)}."""
         return rows_of.advice(rows)
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
-        """Free baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES."""
+        """Baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES."""
         return {}
 
     # --- models of others (no torch) ---
@@ -102,12 +112,18 @@ class Task:
         """(metrics, evaluation) of what `read` found: the numbers, and what the Evaluation tab draws."""
         raise NotImplementedError
 
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        """How sure the metrics of `score` are, by so many rows: {metric: [low, high]} (worker/nlp/certainty.py). Asked once, of the
+        last scoring."""
+        return {}
+
     def trial(
         self, model: Any, tokenizer: Any, labels: Sequence[str], rows: Any, settings: dict[str, Any]
     ) -> Generator[tuple[int, int], None, tuple[dict[str, float], dict[str, Any]]] | None:
         """For tasks whose answers are written: the model used on held-out rows (a polars frame) as people will use it.
 
-        Yields (rows done, of how many); returns (metrics, evaluation), which are added to those of `score`. None: scoring says it all.
+        Yields (rows done, of how many); returns (metrics, evaluation), which are added to those of `score`; its evaluation has the
+        `intervals` of its metrics. None: scoring says it all.
         """
         return None
 
@@ -173,6 +189,23 @@ class Task:
                 raise SpecError(name, f"There is no parameter called “{name}”. There are: {', '.join(known) or 'none'}.")
         return {name: parameter.read(given.get(name, parameter.default)) for name, parameter in known.items()}
 
+    def check_effects(self, given: Mapping[str, Any], shape: str) -> None:
+        """Refuses what was asked for and would do nothing: for a model of this shape, or beside the other parameters. What is
+        given as it is by default is no wish. Raises SpecError that names the field and why."""
+        values = self.read_parameters(given)
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for each in (known[name] for name in given if values[name] != known[name].default):
+            if each.shapes and shape not in each.shapes:
+                kinds = " or ".join(each.shapes)
+                raise SpecError(each.name, f"{each.label} has no effect here: it needs a model of the kind {kinds}, this is {shape}.")
+            if each.needs and values[each.needs[0]] < each.needs[1]:
+                other, least = known[each.needs[0]], each.needs[1]
+                reason = f"{each.label} has no effect while {other.name} is {values[other.name]:g}: it needs {least:g} or more."
+                raise SpecError(each.name, f"{reason} Raise {other.name}, or leave {each.name} out.")
+            if each.within and values[each.name] > values[each.within]:
+                limit = f"{known[each.within].name} ({values[each.within]:g})"
+                raise SpecError(each.name, f"{each.label} cannot be more than {limit}. Raise that, or lower {each.name}.")
+
 
 def _tasks() -> dict[str, Task]:
     from worker.nlp.classification import Classification
@@ -184,10 +217,17 @@ def _tasks() -> dict[str, Task]:
     return {task.slug: task for task in (Classification(), Translation(), Summarization(), QuestionAnswering(), Generation())}
 
 
+def _kept_for_later() -> dict[str, Task]:
+    from worker.nlp.preferences import Preferences
+
+    return {kind.slug: kind for kind in (Preferences(),)}
+
+
 TASKS: dict[str, Task] = _tasks()
+KINDS: Mapping[str, Task] = ChainMap(TASKS, _kept_for_later())  # what a dataset may hold; a run knows those of TASKS alone
 
 
 def slug_of(name: str) -> str:
-    """The slug of a task by any of its names ("sentiment", "text-generation"); the name itself when there is none."""
+    """The slug of a task, or of another kind of dataset, by any of its names ("sentiment", "text-generation"); the name itself when there is none."""
     plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-    return next((slug for slug, task in TASKS.items() if plain in (slug, *task.aliases)), name)
+    return next((slug for slug, task in KINDS.items() if plain in (slug, *task.aliases)), name)

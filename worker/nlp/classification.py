@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from worker.nlp import Example, Task, families, folders, measures, texts
+from worker.nlp import rows as rows_of
 from worker.nlp.recipe import FULL, LORA, QUICK, TRAINING
+from worker.nlp.rows import LEADS
 from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
@@ -16,20 +18,25 @@ FEWEST_ROWS = 10
 LONGEST_TEXT = 1_000_000  # characters
 LONGEST_LABEL = 200
 SHOWN_SCORES = 20
-MISSING = {"na", "n/a", "nan", "null", "?", "-", "--", "#n/a"}  # what people write where they have no label
+MISSING = {  # what people and programs write where they have no label
+    *("na", "n/a", "nan", "null", "?", "-", "--", "<na>", "(null)", "\\n", "undefined", "<null>", "nat", "missing value"),
+    *("#n/a", "#ref!", "#name?", "#value!", "#div/0!", "#null!", "#num!"),
+}
 
 
 class Classification(Task):
     slug = "classification"
     aliases = ("sentiment", "text_classification", "sentiment_analysis", "sentence_pairs")
     title = _("Text classification")
-    about = _("Sort texts into labels: sentiment, topic, intent, anything with 2 to 1,000 classes.")
+    about = _("Assign labels to texts: sentiment, topic, intent, anything with 2 to 1,000 classes.")
+    verb = _("Classify")
     roles: tuple[Role, ...] = (
         Role(
             "text",
             _("Text"),
             is_key=True,
             hints=("text", "review", "sentence", "comment", "content", "message", "body", "title", "标题", "评论", "文本", "内容"),
+            leads=LEADS,
         ),
         Role(
             "pair",
@@ -49,7 +56,7 @@ class Classification(Task):
         ),
     )
     inputs: tuple[Field, ...] = (
-        Field("text", _("Text"), long=True, most_chars=20_000, hint=_("Write a sentence, or take one of the examples")),
+        Field("text", _("Text"), long=True, most_chars=20_000, hint=_("Enter a sentence, or choose an example")),
         Field("pair", _("Second text"), long=True, most_chars=20_000, required=False),
     )
     settings: tuple[Setting, ...] = (
@@ -58,15 +65,15 @@ class Classification(Task):
             "class_weights",
             _("Class weights"),
             "none",
-            _("Balanced: a row of a rare class counts for more, so that the model does not simply say the commonest label."),
+            _("Balanced gives rows of rare classes more weight, so that the model does not just predict the most common label."),
             kind="choice",
-            choices=(("none", _("All rows count the same")), ("balanced", _("Balanced"))),
+            choices=(("none", _("Equal for all rows")), ("balanced", _("Balanced"))),
         ),
         Setting(
             "label_smoothing",
             _("Label smoothing"),
             0.0,
-            _("Doubts every label by this much; helps when labels are noisy."),
+            _("Trusts every label a little less; helps when labels are noisy."),
             least=0,
             most=0.5,
         ),
@@ -76,14 +83,14 @@ class Classification(Task):
     primary_metric = "macro_f1"
     metrics: tuple[Metric, ...] = (
         Metric("macro_f1", _("Macro-F1"), _("Mean of the F1 of each class: every class counts the same.")),
-        Metric("accuracy", _("Accuracy"), _("Share of rows labelled right.")),
+        Metric("accuracy", _("Accuracy"), _("Share of rows with the right label.")),
         Metric("macro_precision", _("Macro precision"), _("Of the rows given a label, the share that is right; mean over the classes.")),
         Metric("macro_recall", _("Macro recall"), _("Of the rows of a class, the share that was found; mean over the classes.")),
         Metric("matthews", _("Matthews correlation"), _("From -1 to 1; 0 is no better than chance, however unequal the classes.")),
         Metric(
             "calibration_error",
             _("Calibration error"),
-            _("How far stated probabilities lie from how often they are right. Less is better."),
+            _("Gap between confidence and accuracy. Lower is better."),
             less_is_better=True,
         ),
     )
@@ -104,7 +111,7 @@ class Classification(Task):
         if not label:
             found.append(("label", _("The label is empty.")))
         elif label.lower() in MISSING:
-            found.append(("label", _("The label only says that there is none.")))
+            found.append(("label", _("The label is a placeholder for a missing value.")))
         elif len(label) > LONGEST_LABEL:
             found.append(("label", _("The label is longer than 200 characters. Is this the right column?")))
         return found
@@ -129,20 +136,16 @@ class Classification(Task):
         if splits and not splits.get("train"):
             found.append(say("no_train", "error", "No row is left for training. Give some rows the split “train”.", "split"))
         if splits and not splits.get("validation") and not splits.get("test"):
-            found.append(
-                say("no_held_out", "error", "No row is held out to measure the model. Give some rows the split “validation”.", "split")
-            )
+            found.append(say("no_held_out", "error", rows_of.none_held_out("Text"), "split"))
         rare = [name for name, count in labels.items() if count < 5]
         if rare:
             names = ", ".join(f"“{name}” ({labels[name]})" for name in rare[:5]) + (" …" if len(rare) > 5 else "")
             found.append(
-                say("rare_class", "warning", f"Too few rows to learn or measure: {names}. Add rows, or join these labels with others.")
+                say("rare_class", "warning", f"Too few rows to learn or evaluate: {names}. Add rows, or merge these labels with others.")
             )
         common, least = max(labels, key=lambda n: labels[n]), min(labels.values())
         if labels[common] >= 10 * max(least, 1):
-            text = (
-                f"The labels are unbalanced: {labels[common] / rows:.0%} of the rows are “{common}”. Look at macro-F1, use class weights."
-            )
+            text = f"The labels are unbalanced: {labels[common] / rows:.0%} of the rows are “{common}”. Judge by macro-F1 and turn on class weights."
             found.append(say("imbalance", "warning", text))
         return found
 
@@ -150,10 +153,10 @@ class Classification(Task):
         most, least = max(labels.values(), default=0), min(labels.values(), default=0)
         found = dict[str, tuple[Any, str]]()
         if least and most >= 5 * least:
-            reason = f"The commonest label has {most / least:.0f} times as many rows as the rarest."
+            reason = f"The most common label has {most / least:.0f} times as many rows as the rarest."
             found["class_weights"] = ("balanced", reason)
         if 0 < rows < 2000:
-            found["epochs"] = (min(20, 6000 // rows), f"There are only {rows:,} rows: the model must see them more often.")
+            found["epochs"] = (min(20, 6000 // rows), f"There are only {rows:,} rows, so the model needs to see them more often.")
         return found
 
     def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
@@ -184,7 +187,7 @@ class Classification(Task):
             id2label=dict(enumerate(labels)),
             label2id={label: i for i, label in enumerate(labels)},
             problem_type="single_label_classification",
-            ignore_mismatched_sizes=True,  # a base that already was a classifier gets a new head
+            new_head=True,
         )
         model.config.pad_token_id = tokenizer.pad_token_id
         tokenizer.model_max_length = min(int(settings["window"]), texts.longest(model, tokenizer))
@@ -230,6 +233,12 @@ class Classification(Task):
         true = np.array([e["label"] for e in examples])
         metrics, evaluation = measures.evaluate_labels(probabilities, true, labels)
         return metrics, {**evaluation, "examples": _three(examples, labels)}
+
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        import numpy as np
+
+        predicted = np.array([int(each.argmax()) for each in found])
+        return measures.label_intervals(predicted, np.array([e["label"] for e in examples]), len(labels))
 
     # --- answering ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:

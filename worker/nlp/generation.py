@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from worker.nlp import Example, families, language, overlap, texts
+from worker.nlp import Example, certainty, chats, families, language, overlap, templates, texts
 from worker.nlp import rows as rows_of
+from worker.nlp.chats import Chat, Message
 from worker.nlp.decoding import decode
 from worker.nlp.language import Written
 from worker.nlp.recipe import FULL, LORA, training
-from worker.spec import Field, Metric, Role, Setting
+from worker.nlp.rows import LEADS
+from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
-ROLES = ("system", "user", "assistant", "tool")
 SHOWN_TOKENS = 64  # of an answer to a text without a prompt
+LOOKED_AT = 1_000  # rows that say whether there are chats, and one system prompt
 AT_ONCE = 8  # held-out rows answered together
 SHOWN_PROMPT = 400  # characters of a text without a prompt from which the model goes on, for the samples
 
@@ -28,7 +29,7 @@ SAMPLING = (
         "temperature",
         _("Temperature"),
         0.8,
-        _("0 takes the likeliest token always; above 1 it becomes wild."),
+        _("0 always takes the most likely token; values above 1 give more surprising, less coherent text."),
         least=0,
         most=2,
         advanced=False,
@@ -37,7 +38,7 @@ SAMPLING = (
         "top_p",
         _("Top-p"),
         0.95,
-        _("Only the likeliest tokens that together have this chance are drawn from."),
+        _("Samples only from the most likely tokens whose probabilities add up to this value."),
         least=0.01,
         most=1,
         needs=DRAWN,
@@ -46,16 +47,14 @@ SAMPLING = (
         "top_k",
         _("Top-k"),
         50,
-        _("Only so many of the likeliest tokens are drawn from; 0: from all."),
+        _("Samples only from this many of the most likely tokens; 0 means all."),
         _("tokens"),
         "int",
         0,
         1000,
         needs=DRAWN,
     ),
-    Setting(
-        "repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, what was said already becomes less likely."), least=0.5, most=3
-    ),
+    Setting("repetition_penalty", _("Repetition penalty"), 1.1, _("Above 1, tokens already used become less likely."), least=0.5, most=3),
     Setting("seed", _("Seed"), 13, _("The same seed and parameters give the same text."), "", "int", 0, 2**31 - 1, needs=DRAWN),
     Setting("stop", _("Stop at"), "", _("The answer ends before these characters."), kind="text", most=100),
 )
@@ -65,33 +64,66 @@ class Generation(Written):
     slug = "generation"
     aliases = ("text_generation", "generate", "instruction", "causal_lm", "continuation")
     title = _("Text generation")
-    about = _("Go on with a text, or answer a prompt, in the manner of the rows.")
+    about = _("Continue a text or answer a prompt, in the style of your rows.")
+    verb = _("Generate")
     roles: tuple[Role, ...] = (
         Role(
             "prompt",
             _("Prompt"),
             required=False,
+            takes_records=True,
             hints=("prompt", "instruction", "question", "input", "query", "提示", "指令", "问题"),
+            follows=("input", "context"),
             is_key=True,
-            help=_("What the model is asked. It is read, not learnt."),
+            help=_("The input to the model. It is read, not learnt."),
         ),
         Role(
             "completion",
             _("Completion"),
             required=False,
+            takes_records=True,
             hints=("completion", "output", "response", "answer", "chosen", "回答", "输出"),
-            help=_("What the model should answer."),
+            help=_("The text the model should write."),
         ),
         Role(
             "text",
             _("Text"),
             required=False,
-            hints=("text", "messages", "conversation", "conversations", "content", "document", "paragraphs", "story", "文本", "内容"),
-            help=_("A text to learn as a whole, or chat messages as JSON, of which the assistant's are learnt."),
+            takes_records=True,
+            hints=(
+                *("text", "messages", "conversation", "conversations", "content", "document", "paragraphs", "story"),
+                *("dialog", "dialogue", "chat", "turns", "文本", "内容"),
+            ),
+            leads=LEADS,
+            without="completion",
+            help=_("A text to learn as a whole, or a chat as JSON (only the assistant's messages are learnt)."),
+        ),
+        Role(
+            "system",
+            _("System prompt"),
+            required=False,
+            hints=("system", "system_prompt", "system_message", "system prompt", "系统提示"),
+            help=_("What is said before a conversation begins. It is read, not learnt."),
+        ),
+        Role(
+            "history",
+            _("Earlier turns"),
+            required=False,
+            kind="data",
+            hints=("history",),
+            help=_("The conversation before the prompt (JSON): pairs of question and answer, or messages."),
+        ),
+        Role(
+            "tools",
+            _("Tools"),
+            required=False,
+            kind="data",
+            hints=("tools", "functions"),
+            help=_("The functions that the assistant may call (JSON). Models whose chat template knows tools read them."),
         ),
     )
     inputs: tuple[Field, ...] = (
-        Field("prompt", _("Prompt"), long=True, most_chars=20_000, hint=_("Write how the text begins, or what you want")),
+        Field("prompt", _("Prompt"), long=True, most_chars=20_000, hint=_("Enter the beginning of a text, or an instruction")),
     )
     parameters = SAMPLING
     settings: tuple[Setting, ...] = (
@@ -100,9 +132,9 @@ class Generation(Written):
         language.SMOOTHING,
         Setting(
             "tried_rows",
-            _("Rows answered at the end"),
+            _("Rows to answer at the end"),
             60,
-            _("So many held-out rows are answered, for the samples and for the scores against references."),
+            _("How many held-out rows are answered for the samples and the scores against references."),
             _("rows"),
             "int",
             0,
@@ -115,7 +147,7 @@ class Generation(Written):
     metrics: tuple[Metric, ...] = (
         language.PERPLEXITY,
         language.TOKEN_ACCURACY,
-        Metric("rouge_l", _("ROUGE-L"), _("Longest common run of words with the right answer, in order; only where rows have a prompt.")),
+        Metric("rouge_l", _("ROUGE-L"), _("Longest common sequence of words with the reference; only for rows with a prompt.")),
         Metric("exact_match", _("Exact match"), _("Share of answers that are right to the letter; only where rows have a prompt.")),
     )
     answer_view = "stream"
@@ -135,11 +167,38 @@ class Generation(Written):
         for role, text in parts.items():
             if len(text) > rows_of.LONGEST_TEXT:
                 found.append((role, _("The text is longer than 1,000,000 characters.")))
-        if text := parts.get("text", ""):
-            messages = messages_of(text)
-            if messages is not None and not any(m["role"] == "assistant" and m["content"].strip() for m in messages):
-                found.append(("text", _("No message of the assistant has a text, so there is nothing to learn.")))
+        try:
+            chat = chats.of_row(row)
+        except chats.Unclear as error:
+            return [*found, (error.role, str(error))]
+        if chat and not any(chats.is_learnt(m) and not m.get("tool_calls") for m in chat.messages):
+            there = [m for m in chat.messages if m["role"] == "assistant" and m["content"].strip() and not m.get("tool_calls")]
+            role = "completion" if parts.get("completion") else "text"
+            weightless = _("Every answer of the assistant has the weight 0, so there is nothing to learn.")
+            found.append((role, weightless if there else _("No message of the assistant has a text, so there is nothing to learn.")))
         return found
+
+    def doubts(self, row: dict[str, Any]) -> list[tuple[str, str]]:
+        """What is in JSON and no chat, a question that is not read or was not brought, a dialogue that does not say who speaks."""
+        prompt, completion, text = (str(row.get(name) or "").strip() for name in ("prompt", "completion", "text"))
+        answers = {"prompt": prompt, "completion": completion}
+        found = [
+            (role, _("It is JSON, and would be learnt as it stands."))
+            for role, cell in answers.items()
+            if chats.is_record(cell) and not chats.messages_of(cell, is_answer=True)
+        ]
+        if not completion and text and chats.takes_turns(text):
+            found.append(("text", _("Nothing says who speaks; the user is taken to begin, and both to take turns.")))
+        elif prompt and text and not completion and chats.of_row(row) is None:
+            found.append(
+                ("prompt", _("Only the text is learnt, and the prompt is not read. Choose the text as the completion to have it asked."))
+            )
+        elif completion and "prompt" not in row and chats.of_row(row) is None:
+            found.append(("completion", _("No column is the prompt, so the model would learn answers to nothing.")))
+        return found
+
+    def kept(self, row: dict[str, Any]) -> dict[str, Any]:
+        return chats.kept(row)
 
     def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
         writes = families.has_head(config, "ForCausalLM") or families.has_head(config, "LMHeadModel")
@@ -147,10 +206,12 @@ class Generation(Written):
 
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
-        """Whether it is asked (a prompt, then an answer), or goes on with what was begun."""
-        if "completion" in rows.columns and "prompt" in rows.columns:
-            return {"instruct": True}
-        return {"instruct": "text" in rows.columns and any(messages_of(text or "") is not None for text in rows["text"].head(20))}
+        """Whether it is asked (a prompt, then an answer), or goes on with what was begun; the system prompt, if all rows have one."""
+        found = [_chat_of(row) for row in rows.head(LOOKED_AT).iter_rows(named=True)]
+        systems = {chat.messages[0]["content"] if chat and chat.messages[0]["role"] == "system" else "" for chat in found}
+        system = systems.pop() if len(systems) == 1 else ""
+        instruct = any(found) or {"prompt", "completion"} <= {*rows.columns}
+        return {"instruct": instruct, **({"system": system} if system else {})}
 
     def encode(
         self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
@@ -160,11 +221,11 @@ class Generation(Written):
         for number, row in enumerate(rows.iter_rows(named=True)):
             more: list[Example]
             prompt, completion, text = (str(row.get(name) or "") for name in ("prompt", "completion", "text"))
-            if prompt.strip() and completion.strip():
+            if chat := _chat_of(row):
+                more = _chat(tokenizer, chat)
+            elif prompt.strip() and completion.strip():
                 asked, _cut = language.prompt_ids(tokenizer, prompt, texts.UNLIMITED)
                 more = [language.prompted(tokenizer, asked, completion, settings["target_window"])]
-            elif (messages := messages_of(text)) is not None:
-                more = _chat(tokenizer, messages)
             else:
                 more = _continued(tokenizer, completion if completion.strip() else text)
             examples += [{**example, "row": number} for example in more]
@@ -183,8 +244,8 @@ class Generation(Written):
         most = min(target_window, tokenizer.model_max_length // 2) if instruct else min(target_window, SHOWN_TOKENS)
         room = tokenizer.model_max_length - most
         prompts = [
-            (_asking(tokenizer, messages) if messages else _prompt_row(model, tokenizer, prompt, most)[0])[-room:]
-            for prompt, _reference, messages in table
+            (_asking(tokenizer, *chat) if chat else _prompt_row(model, tokenizer, prompt, most)[0])[-room:]
+            for prompt, _reference, chat in table
         ]
         said: list[str] = []
         for start in range(0, len(prompts), AT_ONCE):
@@ -197,12 +258,14 @@ class Generation(Written):
                 "answer": answer,
                 "scores": _scores(answer, reference, instruct),
             }
-            for (prompt, reference, _messages), answer in zip(table, said, strict=True)
+            for (prompt, reference, _chat), answer in zip(table, said, strict=True)
         ]
-        examples = [{"prompt": prompt[:400]} for prompt, _reference, _messages in table[:3]]
-        metrics = overlap.mean_of([sample["scores"] for sample in samples]) if samples else {}
+        system = language.facts_of(model, {"system": ""})["system"]
+        examples = [{"prompt": _question(prompt, chat, system)[:400]} for prompt, _reference, chat in table[:3]]
+        scores = [sample["scores"] for sample in samples]
         shown = language.worst_first(samples, "rouge_l")
-        return metrics, {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
+        drawn = {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
+        return overlap.mean_of(scores), drawn | {"intervals": certainty.of_means(scores)}
 
     def leave(self, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
         super().leave(model, tokenizer, facts)
@@ -243,87 +306,88 @@ def _scores(answer: str, reference: str, instruct: bool) -> dict[str, float]:
     return {"rouge_l": overlap.rouge(answer, [reference])["rouge_l"], "exact_match": float(answer.strip() == reference.strip())}
 
 
-def messages_of(text: str) -> list[dict[str, str]] | None:
-    """Chat messages [{"role", "content"}] if the text is their JSON; None where it is a text."""
-    if not text.lstrip().startswith("[") or '"' not in text[:50]:
-        return None
+def _chat_of(row: dict[str, Any]) -> Chat | None:
     try:
-        given = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(given, list) or not given or not all(isinstance(m, dict) for m in given):
-        return None
-    names = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
-    messages = [
-        {
-            "role": names.get(str(m.get("role", m.get("from", ""))), str(m.get("role", m.get("from", "")))),
-            "content": str(m.get("content", m.get("value", "")) or ""),
-        }
-        for m in given
-    ]
-    return messages if all(m["role"] in ROLES for m in messages) else None
+        return chats.of_row(row)
+    except chats.Unclear as error:  # rows of a version that was made when such chats were taken for texts
+        text = f"A row holds a chat that is not understood. {error}"
+        raise Trouble("unclear_chat", text, "Make a new version of the dataset: it leaves such rows out, by name.") from error
 
 
-def _told(messages: Sequence[dict[str, str]]) -> str:
+def _told(messages: Sequence[Message]) -> str:
     """A conversation as people read it."""
     if len(messages) == 1:
-        return messages[0]["content"]
-    return "\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in messages)
+        return str(messages[0]["content"])
+    return "\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in messages if m["content"].strip())
 
 
-def _laid(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[tuple[list[int], list[int]]]:
+def _laid(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any] = ()) -> list[tuple[list[int], list[int]]]:
     """(token row, labels) of a conversation, in the model's own form where it has one: what the assistant says is learnt,
     everything else is read. Several, where the model's form lays what was said before otherwise once more is said."""
-    return _in_form(tokenizer, lambda: _templated(tokenizer, messages)) or [_plain(tokenizer, messages)]
+    return _in_form(tokenizer, messages, lambda form: _templated(tokenizer, form, tools)) or [_plain(tokenizer, messages)]
 
 
-def _asking(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[int]:
+def _asking(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any] = ()) -> list[int]:
     """The token row of a conversation in which the assistant's next message is about to begin."""
-    return _in_form(tokenizer, lambda: _rendered(tokenizer, messages, True)) or _plain(tokenizer, messages)[0]
+    return _in_form(tokenizer, messages, lambda form: _rendered(tokenizer, form, True, tools)) or _plain(tokenizer, messages)[0]
 
 
-def _in_form(tokenizer: Any, lay: Callable[[], list[Any]]) -> list[Any] | None:
-    """What `lay` makes by the model's own chat template; None where there is none, or where it knows no such role."""
+def _in_form(tokenizer: Any, messages: Sequence[Message], lay: Callable[[Sequence[Message]], list[Any]]) -> list[Any] | None:
+    """What `lay` makes by the model's own chat template; None where there is none, or where it knows no such role. Where it
+    only has no place for a system prompt, as Gemma's, the first question begins with it."""
     if not getattr(tokenizer, "chat_template", None):
         return None
     from jinja2 import TemplateError
 
-    try:
-        return lay()
-    except TemplateError:
-        return None
+    for form in (messages, _without_system(messages)):
+        try:
+            return lay(form)
+        except TemplateError:
+            continue
+    return None
 
 
-def _plain(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[list[int], list[int]]:
+def _without_system(messages: Sequence[Message]) -> Sequence[Message]:
+    if len(messages) < 2 or [m["role"] for m in messages[:2]] != ["system", "user"]:
+        return messages
+    system, first, *rest = messages
+    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+
+
+def _plain(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+    """For a model without a form of its own. It has no words for a call, so none is learnt, nor that nothing is said there."""
     ids = language.opening(tokenizer)
     labels = [language.LEFT_OUT] * len(ids)
     ending = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    alone = len([m for m in messages if m["role"] != "assistant"]) == 1
-    for message in messages:
+    said = [m for m in messages if m["content"].strip()]
+    alone = len([m for m in said if m["role"] != "assistant"]) == 1
+    for message in said:
         is_answer = message["role"] == "assistant"
         told = message["content"] if alone or is_answer else f"{message['role'].capitalize()}: {message['content']}"
         more = tokenizer(told if is_answer else told.rstrip() + "\n", add_special_tokens=False, verbose=False)["input_ids"]
         more = more + ending if is_answer else more
-        ids, labels = ids + more, labels + (more if is_answer else [language.LEFT_OUT] * len(more))
+        is_learnt = chats.is_learnt(message) and not message.get("tool_calls")
+        ids, labels = ids + more, labels + (more if is_learnt else [language.LEFT_OUT] * len(more))
     return ids, labels
 
 
-def _rendered(tokenizer: Any, messages: Sequence[dict[str, str]], asks: bool) -> list[int]:
-    ids: list[int] = tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False, add_generation_prompt=asks)
-    return ids
+def _rendered(tokenizer: Any, messages: Sequence[Message], asks: bool, tools: Sequence[Any] = ()) -> list[int]:
+    known = [{name: value for name, value in message.items() if name != "weight"} for message in messages]
+    return templates.ids(tokenizer, known, asks, **({"tools": list(tools)} if tools else {}))
 
 
-def _templated(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[tuple[list[int], list[int]]]:
+def _templated(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any]) -> list[tuple[list[int], list[int]]]:
     """Each answer as it stands when it has just been given. In one row if the whole conversation keeps it so; Qwen3 and others
     show the thoughts of the last answer alone, and then each answer needs a row of its own."""
     rows = []
     for at, message in enumerate(messages):
-        if message["role"] == "assistant":
-            ids = _rendered(tokenizer, messages[: at + 1], False)
-            asked = _rendered(tokenizer, messages[:at], True) if at else []
+        if chats.is_learnt(message):
+            ids = _rendered(tokenizer, messages[: at + 1], False, tools)
+            asked = _rendered(tokenizer, messages[:at], True, tools) if at else []
             read = next((i for i, pair in enumerate(zip(asked, ids, strict=False)) if pair[0] != pair[1]), min(len(asked), len(ids)))
-            rows.append((ids, [language.LEFT_OUT] * read + ids[read:]))
-    whole = _rendered(tokenizer, messages, False)
+            if _has_calls(tokenizer, ids[read:], message):
+                rows.append((ids, [language.LEFT_OUT] * read + ids[read:]))
+    whole = _rendered(tokenizer, messages, False, tools)
     if any(whole[: len(ids)] != ids for ids, _labels in rows):
         return rows
     learnt = [language.LEFT_OUT] * len(whole)
@@ -332,10 +396,17 @@ def _templated(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[tuple
     return [(whole, learnt)]
 
 
-def _chat(tokenizer: Any, messages: list[dict[str, str]]) -> list[Example]:
+def _has_calls(tokenizer: Any, ids: list[int], message: Message) -> bool:
+    """Whether the calls of a message stand in its tokens. Many templates know no tools and leave them out: to learn such a turn
+    would be to learn silence."""
+    names = [call["function"]["name"] for call in message.get("tool_calls", [])]
+    return not names or all(name in tokenizer.decode(ids) for name in names)
+
+
+def _chat(tokenizer: Any, chat: Chat) -> list[Example]:
     """A conversation as one row, or as one for each answer; of a long one the end is kept."""
     examples, most = list[Example](), tokenizer.model_max_length
-    for ids, labels in _laid(tokenizer, messages):
+    for ids, labels in _laid(tokenizer, *chat):
         learnt = [language.LEFT_OUT, *labels[-most:][1:]]
         weight = sum(token != language.LEFT_OUT for token in learnt)
         examples.append({"input_ids": ids[-most:], "labels": learnt, "weight": weight, "cut": max(0, len(ids) - most)})
@@ -351,25 +422,35 @@ def _continued(tokenizer: Any, text: str) -> list[Example]:
     return [language.masked(opening + ids[at : at + size], len(opening)) for at in range(0, len(ids), size)]
 
 
-def _asked(row: dict[str, Any]) -> tuple[str, str, list[dict[str, str]]]:
-    """(prompt, right answer, the messages before it if it is a conversation) of a held-out row; of a text without a prompt, its
+def _asked(row: dict[str, Any]) -> tuple[str, str, Chat | None]:
+    """(prompt, right answer, what was said before it if it is a conversation) of a held-out row; of a text without a prompt, its
     beginning and the rest."""
     prompt, completion, text = (str(row.get(name) or "") for name in ("prompt", "completion", "text"))
+    if chat := _chat_of(row):
+        answers = [at for at, m in enumerate(chat.messages) if chats.is_learnt(m) and not m.get("tool_calls")]
+        before = chat.messages[: answers[-1]] if answers else []
+        return _told(before), chat.messages[answers[-1]]["content"] if answers else "", Chat(before, chat.tools)
     if prompt.strip() and completion.strip():
-        return prompt, completion, []
-    if (messages := messages_of(text)) is not None:
-        last = max(at for at, m in enumerate(messages) if m["role"] == "assistant")
-        return _told(messages[:last]), messages[last]["content"], messages[:last]
+        return prompt, completion, None
     whole = completion if completion.strip() else text
     half = whole[: min(SHOWN_PROMPT, max(1, len(whole) // 2))]
     begun = half[: half.rfind(" ")] if " " in half[1:] else half
-    return begun, whole[len(begun) :], []
+    return begun, whole[len(begun) :], None
+
+
+def _question(prompt: str, chat: Chat | None, system: str) -> str:
+    """What a person would write to ask the same: a system prompt that is always said needs no saying."""
+    is_said = chat is not None and [m["role"] for m in chat.messages] == ["system", "user"] and chat.messages[0]["content"] == system
+    return str(chat.messages[1]["content"]) if chat and is_said else prompt
 
 
 def _prompt_row(model: Any, tokenizer: Any, prompt: str, answer_tokens: int) -> tuple[list[int], int]:
     """(token row, how many tokens of the prompt's beginning were left out), with room for an answer."""
     most = max(8, tokenizer.model_max_length - min(answer_tokens, tokenizer.model_max_length // 2))
-    facts = language.facts_of(model, {"instruct": bool(getattr(tokenizer, "chat_template", None))})
+    facts = language.facts_of(model, {"instruct": bool(getattr(tokenizer, "chat_template", None)), "system": ""})
+    if facts["system"]:
+        ids = _asking(tokenizer, [{"role": "system", "content": facts["system"]}, {"role": "user", "content": prompt}])
+        return ids[-most:], max(0, len(ids) - most)
     if facts["instruct"]:
         return language.prompt_ids(tokenizer, prompt, most)
     ids = language.opening(tokenizer) + tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]

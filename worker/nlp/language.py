@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from worker.nlp import Example, Task, families, folders, texts
+from worker.nlp import Example, Task, certainty, families, folders, templates, texts
 from worker.nlp.decoding import ends_of, takes
 from worker.spec import Metric, Setting
 from worker.spec import gettext_noop as _
@@ -32,46 +32,49 @@ pause: ContextVar[Callable[[], None]] = ContextVar("pause", default=lambda: None
 PERPLEXITY = Metric(
     "perplexity",
     _("Perplexity"),
-    _("Among how many equally likely tokens the model hesitates, on average. Less is better."),
+    _("How surprised the model is by the text: as if choosing among this many equally likely tokens. Lower is better."),
     unit="number",
     less_is_better=True,
 )
-TOKEN_ACCURACY = Metric("token_accuracy", _("Token accuracy"), _("Share of tokens that the model would have said first."))
+TOKEN_ACCURACY = Metric("token_accuracy", _("Token accuracy"), _("Share of tokens that were the model's first choice."))
 
 SMOOTHING = Setting(
-    "label_smoothing", _("Label smoothing"), 0.0, _("Doubts every token by this much; helps when the texts are noisy."), least=0, most=0.5
+    "label_smoothing", _("Label smoothing"), 0.0, _("Trusts every token a little less; helps when the texts are noisy."), least=0, most=0.5
 )
 TARGET_WINDOW = Setting(
     "target_window", _("Longest answer"), 128, _("Answers to learn from are cut after this many tokens."), _("tokens"), "int", 4, 4096
 )
 TRIED_ROWS = Setting(
     "tried_rows",
-    _("Rows answered at the end"),
+    _("Rows to answer at the end"),
     500,
-    _("So many held-out rows are answered for the scores. Fewer end the run sooner; 0 answers none."),
+    _("How many held-out rows are answered for the scores. Fewer make the run shorter; 0 answers none."),
     _("rows"),
     "int",
     0,
     100_000,
 )
 
-BEAMS = Setting("beams", _("Beams"), 4, _("How many versions are followed at a time. More is slower and usually better."), "", "int", 1, 8)
+BEAMS = Setting(
+    "beams", _("Beams"), 4, _("How many candidate texts are kept while writing. More is slower and usually better."), "", "int", 1, 8
+)
 N_BEST = Setting(
     "n_best",
-    _("Versions shown"),
+    _("Alternatives"),
     1,
-    _("The best so many versions; at most as many as there are beams."),
+    _("How many alternatives to show, best first; at most the number of beams."),
     "",
     "int",
     1,
     8,
     needs=("beams", 2),
+    within="beams",
 )
 LENGTH_PENALTY = Setting(
     "length_penalty",
     _("Length penalty"),
     1.0,
-    _("Above 1 favours longer answers, below 1 shorter ones. Needs two beams or more."),
+    _("Above 1 favours longer answers, below 1 shorter ones. Needs at least two beams."),
     least=0,
     most=3,
     needs=("beams", 2),
@@ -79,7 +82,14 @@ LENGTH_PENALTY = Setting(
 MAX_TOKENS = Setting("max_tokens", _("Longest answer"), 128, _("The answer ends after this many tokens."), _("tokens"), "int", 1, 1024)
 MIN_TOKENS = Setting("min_tokens", _("Shortest answer"), 0, _("The answer has at least this many tokens."), _("tokens"), "int", 0, 512)
 NO_REPEAT = Setting(
-    "no_repeat_ngram", _("No repeated run of words"), 0, _("No run of so many tokens is said twice; 0 allows it."), "", "int", 0, 10
+    "no_repeat_ngram",
+    _("No-repeat n-gram size"),
+    0,
+    _("No sequence of this many tokens appears twice; 0 turns this off."),
+    "",
+    "int",
+    0,
+    10,
 )
 
 
@@ -156,7 +166,7 @@ def prompt_ids(tokenizer: Any, prompt: str, most: int) -> tuple[list[int], int]:
     """
     if getattr(tokenizer, "chat_template", None):
         asked = [{"role": "user", "content": prompt}]
-        ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=True, return_dict=False)
+        ids = templates.ids(tokenizer, asked, asks=True)
     else:
         ids = tokenizer(prompt.rstrip() + "\n", add_special_tokens=False, verbose=False)["input_ids"]
         ids = opening(tokenizer) + ids
@@ -390,6 +400,20 @@ class Written(Task):
         right = sum(hits for _loss, _count, hits in found)
         rows = len({e.get("row", at) for at, e in enumerate(examples)})  # one may make several examples
         return {"perplexity": math.exp(min(loss, 50.0)), "token_accuracy": right / tokens, "rows": rows}, {}
+
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        import numpy as np
+
+        row = {name: at for at, name in enumerate(dict.fromkeys(e.get("row", at) for at, e in enumerate(examples)))}
+        table = np.zeros((len(row), 3))
+        for at, (example, each) in enumerate(zip(examples, found, strict=True)):
+            table[row[example.get("row", at)]] += each
+
+        def scored(rows: Any) -> dict[str, float]:
+            loss, tokens, right = table[rows].sum(0)
+            return {"perplexity": float(np.exp(min(loss / max(tokens, 1), 50.0))), "token_accuracy": float(right / max(tokens, 1))}
+
+        return certainty.bootstrap(len(row), scored)
 
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         model, tokenizer = open_writer(base)

@@ -10,6 +10,7 @@ from typing import Any
 
 import regex
 
+from worker.nlp.certainty import RESAMPLES
 from worker.nlp.languages import SPAN_WORD, pieces, plain, words
 
 ROUGE = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL"}
@@ -47,14 +48,29 @@ def mean_of(scores: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def translation_metrics(answers: Sequence[str], references: Sequence[str], language: str) -> tuple[dict[str, float], dict[str, str]]:
     """(BLEU and chrF of the whole, their sacrebleu signatures); Post 2018. BLEU's tokenizer follows the target language."""
-    from sacrebleu.metrics import BLEU, CHRF  # type: ignore[attr-defined]
-
-    tokenizer = {"zh": "zh", **dict.fromkeys(("ja", "ko", "th", "lo", "km", "my"), "char")}.get(language, "13a")
-    known = {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF()}
+    known = _translation_scorers(language)
     if not answers:
         return {}, {}
     metrics = {name: metric.corpus_score(list(answers), [list(references)]).score / 100 for name, metric in known.items()}
     return metrics, {name: str(metric.get_signature()) for name, metric in known.items()}
+
+
+def translation_intervals(answers: Sequence[str], references: Sequence[str], language: str) -> dict[str, list[float]]:
+    """95 % intervals of both by sacrebleu's bootstrap over rows (Koehn 2004)."""
+    if not answers:
+        return {}
+    whole = {
+        name: metric.corpus_score(list(answers), [list(references)], n_bootstrap=RESAMPLES)
+        for name, metric in _translation_scorers(language).items()
+    }
+    return {n: [max(0.0, s.score - s._ci) / 100, min(100.0, s.score + s._ci) / 100] for n, s in whole.items()}  # it has no public name
+
+
+def _translation_scorers(language: str) -> dict[str, Any]:
+    from sacrebleu.metrics import BLEU, CHRF  # type: ignore[attr-defined]
+
+    tokenizer = {"zh": "zh", **dict.fromkeys(("ja", "ko", "th", "lo", "km", "my"), "char")}.get(language, "13a")
+    return {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF()}
 
 
 def sentence_chrf(answer: str, reference: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-from worker.nlp import Example, Task, families, folders, language, overlap, texts
+from worker.nlp import Example, Task, certainty, families, folders, language, overlap, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.languages import sentences
 from worker.nlp.recipe import FULL, LORA, QUICK, training
@@ -21,12 +21,12 @@ NOWHERE = -1e4  # a logit outside the passage
 WINDOWS_AT_ONCE = 16
 
 MAX_ANSWER = Setting("max_answer_tokens", _("Longest answer"), 30, _("No answer is longer than this."), _("tokens"), "int", 1, 256)
-N_BEST = Setting("n_best", _("Candidates"), 5, _("So many candidates are shown, the surest first."), "", "int", 1, 20)
+N_BEST = Setting("n_best", _("Candidates"), 5, _("How many candidates to show, most confident first."), "", "int", 1, 20)
 THRESHOLD = Setting(
     "no_answer_threshold",
-    _("Boldness"),
+    _("Answer threshold"),
     0.0,
-    _("Above 0 the model rather gives a doubtful answer, below 0 it rather says that there is none."),
+    _("Above 0, it answers even when unsure; below 0, it says “no answer” more often."),
     least=-20,
     most=20,
 )
@@ -36,14 +36,15 @@ class QuestionAnswering(Task):
     slug = "question_answering"
     aliases = ("qa", "answer", "extractive_qa", "squad")
     title = _("Question answering")
-    about = _("Find the words of a passage that answer a question, or say that it holds no answer.")
+    about = _("Find the words in a passage that answer a question, or say that there are none.")
+    verb = _("Find the answer")
     roles: tuple[Role, ...] = (
         Role(
             "context",
             _("Passage"),
             is_key=True,
             hints=("context", "passage", "paragraph", "document", "text", "段落", "文章"),
-            help=_("The text in which the answer stands."),
+            help=_("The text that contains the answer."),
         ),
         Role("question", _("Question"), hints=("question", "query", "问题", "q")),
         Role(
@@ -64,13 +65,14 @@ class QuestionAnswering(Task):
             "answers",
             _("All right answers"),
             required=False,
+            takes_records=True,
             hints=("answers", "gold_answers", "all_answers"),
             help=_("A JSON list of texts; the model's answer is compared with each."),
         ),
     )
     inputs: tuple[Field, ...] = (
         Field("question", _("Question"), most_chars=2_000, hint=_("What do you want to know?")),
-        Field("context", _("Passage"), long=True, most_chars=100_000, hint=_("The text in which the answer stands")),
+        Field("context", _("Passage"), long=True, most_chars=100_000, hint=_("The text that contains the answer")),
     )
     parameters = (N_BEST, MAX_ANSWER, THRESHOLD)
     settings: tuple[Setting, ...] = (
@@ -82,7 +84,7 @@ class QuestionAnswering(Task):
             "stride",
             _("Overlap of windows"),
             96,
-            _("A long passage is read in windows that share so many tokens, so that no answer is torn."),
+            _("Long passages are read in windows that overlap by this many tokens, so that no answer is split."),
             _("tokens"),
             "int",
             0,
@@ -92,7 +94,7 @@ class QuestionAnswering(Task):
             "no_answer",
             _("No answer"),
             "auto",
-            _("Whether the model may say that there is none. Auto: if some rows have no answer."),
+            _("Whether the model may say “no answer”. By default, if some rows have none."),
             kind="choice",
             choices=(("auto", _("As in the rows")), ("yes", _("It may")), ("no", _("Always an answer"))),
         ),
@@ -101,7 +103,7 @@ class QuestionAnswering(Task):
     shapes = (families.ENCODER,)
     primary_metric = "f1"
     metrics: tuple[Metric, ...] = (
-        Metric("f1", _("F1"), _("Words shared with the right answer, as SQuAD counts; in Chinese characters.")),
+        Metric("f1", _("F1"), _("Words shared with the right answer, counted as in SQuAD; for Chinese, characters.")),
         Metric("exact_match", _("Exact match"), _("Share of answers that are right to the letter, articles and punctuation aside.")),
     )
     answer_view = "span"
@@ -113,7 +115,7 @@ class QuestionAnswering(Task):
         context, answer = str(row.get("context") or ""), str(row.get("answer") or "").strip()
         found = rows_of.text_problems(row, ("context", _("The passage is empty.")), ("question", _("The question is empty.")))
         if answer and context.strip() and answer not in context:
-            found.append(("answer", _("The answer does not stand in the passage, word for word.")))
+            found.append(("answer", _("The answer does not appear word for word in the passage.")))
         if (start := str(row.get("start") or "").strip()) and not _number(start):
             found.append(("start", _("The start is not a whole number.")))
         return found
@@ -148,7 +150,7 @@ class QuestionAnswering(Task):
 
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         tokenizer = folders.open_tokenizer(base)
-        model = folders.open_model(base, "AutoModelForQuestionAnswering")
+        model = folders.open_model(base, "AutoModelForQuestionAnswering", new_head=True)
         tokenizer.model_max_length = min(int(settings["window"]), texts.longest(model, tokenizer))
         return model, tokenizer
 
@@ -190,24 +192,7 @@ class QuestionAnswering(Task):
         return [_candidates(each.float().cpu(), e, MAX_ANSWER.default) for each, e in zip(outputs, examples, strict=True)]
 
     def score(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
-        windows: dict[int, list[int]] = {}
-        for at, example in enumerate(examples):
-            windows.setdefault(example["row"], []).append(at)
-        samples = []
-        for each in windows.values():
-            first = examples[each[0]]
-            answer = _best(
-                first["context"], [found[at] for at in each], {"n_best": 1, "no_answer_threshold": first["threshold"]}, first["may_be_none"]
-            )
-            samples.append(
-                {
-                    "inputs": {"question": first["question"], "context": first["context"][:4_000]},
-                    "reference": first["gold"],
-                    "answer": answer["answer"],
-                    "no_answer": answer["no_answer"],
-                    "scores": overlap.span_scores(answer["answer"], first["gold"]),
-                }
-            )
+        samples = _answered(found, examples)
         kinds = []
         for kind, chosen in (("answer", [s for s in samples if s["reference"]]), ("no_answer", [s for s in samples if not s["reference"]])):
             if chosen:
@@ -216,6 +201,9 @@ class QuestionAnswering(Task):
         shown = [{**s["inputs"], "answer": next(iter(s["reference"]), "")} for s in handy]
         evaluation = {"samples": language.worst_first(samples, "f1"), "kinds": kinds, "tried": len(samples), "examples": shown}
         return {**overlap.mean_of([s["scores"] for s in samples]), "rows": len(samples)}, evaluation
+
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        return certainty.of_means([sample["scores"] for sample in _answered(found, examples)])
 
     # --- answering ---
     def open(self, folder: str) -> tuple[Any, Any, tuple[str, ...]]:
@@ -264,6 +252,29 @@ class QuestionAnswering(Task):
             each = [{"answer": row["context"][a:b], "start": a, "end": b, "score": round(share, 4)} for share, (a, b) in ranked]
             answers.append({**each[0], "no_answer": False, "no_answer_score": 0.0, "n_best": each, "windows": 1, "cut": 0})
         return answers
+
+
+def _answered(found: list[Any], examples: list[Example]) -> list[dict[str, Any]]:
+    """Every held-out question with its answer and its scores: the best of all windows of its passage."""
+    windows: dict[int, list[int]] = {}
+    for at, example in enumerate(examples):
+        windows.setdefault(example["row"], []).append(at)
+    samples = []
+    for each in windows.values():
+        first = examples[each[0]]
+        answer = _best(
+            first["context"], [found[at] for at in each], {"n_best": 1, "no_answer_threshold": first["threshold"]}, first["may_be_none"]
+        )
+        samples.append(
+            {
+                "inputs": {"question": first["question"], "context": first["context"][:4_000]},
+                "reference": first["gold"],
+                "answer": answer["answer"],
+                "no_answer": answer["no_answer"],
+                "scores": overlap.span_scores(answer["answer"], first["gold"]),
+            }
+        )
+    return samples
 
 
 def _number(text: str) -> bool:

@@ -8,14 +8,14 @@ from worker.nlp import families
 from worker.spec import Method, Recipe, Setting
 from worker.spec import gettext_noop as _
 
-FULL = Recipe(Method.FULL, _("Full"), _("Every weight learns. Best scores; takes the longest."))
+FULL = Recipe(Method.FULL, _("Full"), _("Trains every weight. Best scores, takes longest."))
 QUICK = Recipe(
     Method.QUICK,
     _("Quick"),
-    _("The lower layers stay as they are and are computed once. Nearly the same scores in a fraction of the time."),
+    _("Freezes the lower layers and computes them once. Nearly the same scores in a fraction of the time."),
     shapes=(families.ENCODER,),
 )
-LORA = Recipe(Method.LORA, _("LoRA"), _("Small adapters learn beside frozen weights. Small downloads; for large base models."))
+LORA = Recipe(Method.LORA, _("LoRA"), _("Trains small adapters beside frozen weights. Small downloads; for large base models."))
 
 MOST_PARTS = 256  # of a batch
 TRAINING: tuple[Setting, ...] = (
@@ -35,7 +35,7 @@ TRAINING: tuple[Setting, ...] = (
         "learning_rate",
         _("Learning rate"),
         1e-4,
-        _("How far one step moves the weights. Lower it when the loss jumps; raise it when nothing moves."),
+        _("The size of each update. Lower it if the loss jumps, raise it if nothing changes."),
         least=1e-7,
         most=0.1,
         advanced=False,
@@ -43,9 +43,9 @@ TRAINING: tuple[Setting, ...] = (
     ),
     Setting(
         "batch_tokens",
-        _("Batch in tokens"),
+        _("Tokens per batch"),
         4096,
-        _("A step takes rows until they hold this many tokens. Lower it when memory runs out."),
+        _("A batch is filled with rows up to this many tokens. Lower it if memory runs out."),
         _("tokens"),
         "int",
         64,
@@ -56,13 +56,13 @@ TRAINING: tuple[Setting, ...] = (
         "seed", _("Seed"), 13, _("The same seed, rows and settings give the same order and start."), "", "int", 0, 2**31 - 1, advanced=False
     ),
     Setting(
-        "batch_rows", _("Rows per batch"), 32, _("A step takes at most this many rows, however short they are."), _("rows"), "int", 1, 4096
+        "batch_rows", _("Rows per batch"), 32, _("A batch has at most this many rows, however short they are."), _("rows"), "int", 1, 4096
     ),
     Setting(
         "accumulation",
-        _("Parts per batch"),
+        _("Gradient accumulation"),
         1,
-        _("Each batch is worked off in so many parts: less memory, the same result, a little slower."),
+        _("Each batch is computed in this many parts: less memory, the same result, a little slower."),
         _("parts"),
         "int",
         1,
@@ -72,7 +72,7 @@ TRAINING: tuple[Setting, ...] = (
         "window",
         _("Longest text"),
         256,
-        _("Texts are cut after this many tokens. A token is about three quarters of an English word."),
+        _("Longer texts are cut after this many tokens. A token is about three quarters of an English word."),
         _("tokens"),
         "int",
         8,
@@ -82,7 +82,7 @@ TRAINING: tuple[Setting, ...] = (
         "warmup",
         _("Warm-up"),
         0.06,
-        _("Over this share of the steps the learning rate rises from zero."),
+        _("The share of steps over which the learning rate rises from zero."),
         _("share of steps"),
         least=0,
         most=0.9,
@@ -99,16 +99,16 @@ TRAINING: tuple[Setting, ...] = (
         "weight_decay",
         _("Weight decay"),
         0.01,
-        _("Pulls the weights towards zero; guards small data against overfitting."),
+        _("Pulls the weights towards zero; reduces overfitting on small data."),
         least=0,
         most=1,
     ),
-    Setting("clip", _("Gradient clipping"), 1.0, _("A steeper gradient is shortened to this length."), least=0.01, most=1000),
+    Setting("clip", _("Gradient clipping"), 1.0, _("Gradients with a larger norm are scaled down to this value."), least=0.01, most=1000),
     Setting(
         "dropout",
         _("Dropout"),
         True,
-        _("Switches random units off while training, as strongly as the base model says. Steadier on small data, slower."),
+        _("Randomly turns units off during training, at the base model's own rate. More robust on small data, slower."),
         kind="bool",
         defaults={"quick": False},
     ),
@@ -116,7 +116,7 @@ TRAINING: tuple[Setting, ...] = (
         "evaluations",
         _("Evaluations per epoch"),
         1,
-        _("How often the validation rows are scored. The best state is kept."),
+        _("How often the model is evaluated on the validation rows. The best checkpoint is kept."),
         _("per epoch"),
         "int",
         1,
@@ -126,7 +126,7 @@ TRAINING: tuple[Setting, ...] = (
         "patience",
         _("Early stopping"),
         0,
-        _("Stop after so many evaluations without a better score. 0: never."),
+        _("Stops after this many evaluations without a better score. 0 means never."),
         _("evaluations"),
         "int",
         0,
@@ -136,7 +136,7 @@ TRAINING: tuple[Setting, ...] = (
         "frozen_share",
         _("Frozen layers"),
         0.67,
-        _("This share of the layers, from the bottom, stays as it is and is computed once."),
+        _("The share of layers, from the bottom, that is frozen and computed once."),
         _("share of layers"),
         least=0.1,
         most=0.95,
@@ -146,7 +146,7 @@ TRAINING: tuple[Setting, ...] = (
         "lora_rank",
         _("LoRA rank"),
         8,
-        _("Width of the adapters. More can learn more and weighs more."),
+        _("Width of the adapters. A higher rank can learn more and takes more memory."),
         _("columns"),
         "int",
         1,
@@ -161,16 +161,16 @@ TRAINING: tuple[Setting, ...] = (
         "checkpoint_s",
         _("Time between checkpoints"),
         30.0,
-        _("After an interruption the run goes on from its last checkpoint."),
+        _("After an interruption, the run resumes from its last checkpoint."),
         _("seconds"),
         least=0,
         most=3600,
     ),
     Setting(
         "deterministic",
-        _("Repeatable to the last bit"),
+        _("Fully deterministic"),
         False,
-        _("The same run gives exactly the same weights on the same machine. Can be slower."),
+        _("The same run gives exactly the same weights on the same machine. May be slower."),
         kind="bool",
     ),
 )

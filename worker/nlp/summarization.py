@@ -13,7 +13,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from worker.nlp import Example, families, folders, language, overlap, texts
+from worker.nlp import Example, certainty, families, folders, language, overlap, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.language import Written
 from worker.nlp.languages import sentences, together, words
@@ -29,7 +29,7 @@ SENTENCES = Setting(
     "sentences",
     _("Sentences"),
     0,
-    _("How many sentences are chosen; 0: as many as in the rows it learnt from."),
+    _("How many sentences to choose; 0 means as many as in the training rows."),
     "",
     "int",
     0,
@@ -41,7 +41,7 @@ MARGIN = Setting(
     "variety",
     _("Variety"),
     0.3,
-    _("How much a sentence counts less because it repeats a chosen one."),
+    _("How much repeating an already chosen sentence is penalized."),
     least=0,
     most=1,
     shapes=(families.ENCODER,),
@@ -52,7 +52,8 @@ class Summarization(Written):
     slug = "summarization"
     aliases = ("summarize", "summary", "tldr", "extractive_summarization")
     title = _("Summarization")
-    about = _("Say in a few sentences what a document says in many: chosen from it, or written anew.")
+    about = _("Shorten a document to a few sentences, chosen from it or newly written.")
+    verb = _("Summarize")
     roles: tuple[Role, ...] = (
         Role(
             "document",
@@ -86,9 +87,9 @@ class Summarization(Written):
     shapes = (families.ENCODER, *WRITERS)
     primary_metric = "rouge_l"
     metrics: tuple[Metric, ...] = (
-        Metric("rouge_l", _("ROUGE-L"), _("Longest common run of words with the summary in the rows, in order.")),
-        Metric("rouge1", _("ROUGE-1"), _("Words shared with the summary in the rows.")),
-        Metric("rouge2", _("ROUGE-2"), _("Pairs of words shared with the summary in the rows.")),
+        Metric("rouge_l", _("ROUGE-L"), _("Longest common sequence of words with the reference summary.")),
+        Metric("rouge1", _("ROUGE-1"), _("Words shared with the reference summary.")),
+        Metric("rouge2", _("ROUGE-2"), _("Pairs of words shared with the reference summary.")),
         language.PERPLEXITY,
         language.TOKEN_ACCURACY,
     )
@@ -122,7 +123,7 @@ class Summarization(Written):
         if families.shape_of(folders.check_folder(base)) in WRITERS:
             model, tokenizer = language.open_writer(base)
         else:
-            model = folders.open_model(base, CHOOSER, num_labels=1, ignore_mismatched_sizes=True)
+            model = folders.open_model(base, CHOOSER, num_labels=1, new_head=True)
             tokenizer = folders.open_tokenizer(base)
         language.fitted(model, tokenizer, settings)
         return model, tokenizer
@@ -161,8 +162,13 @@ class Summarization(Written):
         """For models that choose: how often the surest sentence of a window is one of the best choices. Others: see Written."""
         if not examples or "spans" not in examples[0]:
             return super().score(found, examples, labels)
-        hits = [float(e["chosen"][max(range(len(scores)), key=scores.__getitem__)]) for scores, e in zip(found, examples, strict=True)]
+        hits = _hits(found, examples)
         return {"rows": len({e["row"] for e in examples}), "top_sentence": sum(hits) / len(hits)}, {}
+
+    def intervals(self, found: list[Any], examples: list[Example], labels: Sequence[str]) -> dict[str, list[float]]:
+        if not examples or "spans" not in examples[0]:
+            return super().intervals(found, examples, labels)
+        return certainty.of_means([{"top_sentence": hit} for hit in _hits(found, examples)])
 
     def trial(
         self, model: Any, tokenizer: Any, labels: Sequence[str], rows: Any, settings: dict[str, Any]
@@ -189,7 +195,8 @@ class Summarization(Written):
             "tried": len(samples),
             "examples": [{"document": each["inputs"]["document"], "summary": each["reference"]} for each in handy],
         }
-        return overlap.mean_of([sample["scores"] for sample in samples]), drawn
+        scores = [sample["scores"] for sample in samples]
+        return overlap.mean_of(scores), drawn | {"intervals": certainty.of_means(scores)}
 
     def leave(self, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
         if not _chooses(model):
@@ -254,6 +261,11 @@ class Summarization(Written):
 
 
 # --- choosing -------------------------------------------------------------------------------------------------------------
+def _hits(found: list[Any], examples: list[Example]) -> list[float]:
+    """Whether the surest sentence of each window is one of the best choices."""
+    return [float(e["chosen"][max(range(len(scores)), key=scores.__getitem__)]) for scores, e in zip(found, examples, strict=True)]
+
+
 def _chooses(model: Any) -> bool:
     return type(model).__name__.endswith("ForTokenClassification")
 

@@ -34,12 +34,13 @@ class Translation(Written):
     slug = "translation"
     aliases = ("translate", "machine_translation")
     title = _("Translation")
-    about = _("Turn texts of one language into another, learnt from pairs of texts that mean the same.")
+    about = _("Translate from one language into another, learnt from pairs of texts.")
+    verb = _("Translate")
     roles: tuple[Role, ...] = (
         Role("source", _("Source"), hints=SOURCE_HINTS, language=True, is_key=True, help=_("The text to translate.")),
-        Role("target", _("Translation"), hints=TARGET_HINTS, language=True, help=_("The same in the other language.")),
+        Role("target", _("Translation"), hints=TARGET_HINTS, language=True, help=_("The same text in the other language.")),
     )
-    inputs: tuple[Field, ...] = (Field("source", _("Text"), long=True, most_chars=5_000, hint=_("Write what should be translated")),)
+    inputs: tuple[Field, ...] = (Field("source", _("Text"), long=True, most_chars=5_000, hint=_("Enter the text to translate")),)
     parameters = (
         language.BEAMS,
         language.N_BEST,
@@ -50,9 +51,9 @@ class Translation(Written):
             "direction",
             _("Direction"),
             "forward",
-            _("Back: from the target language into the source language, if the model has learnt both."),
+            _("Reversed translates from the target language into the source language, if the model was trained on both."),
             kind="choice",
-            choices=(("forward", _("As trained")), ("back", _("Back"))),
+            choices=(("forward", _("As trained")), ("back", _("Reversed"))),
         ),
     )
     settings: tuple[Setting, ...] = (
@@ -62,7 +63,7 @@ class Translation(Written):
             "source_lang",
             _("Source language"),
             AUTO,
-            _("Two letters, or the model's own code; auto reads it off the rows."),
+            _("Two letters, or the model's own code; auto detects it from the rows."),
             kind="text",
             most=20,
         ),
@@ -70,7 +71,7 @@ class Translation(Written):
             "target_lang",
             _("Target language"),
             AUTO,
-            _("Two letters, or the model's own code; auto reads it off the rows."),
+            _("Two letters, or the model's own code; auto detects it from the rows."),
             kind="text",
             most=20,
         ),
@@ -78,7 +79,7 @@ class Translation(Written):
             "both_ways",
             _("Both directions"),
             False,
-            _("Learns each pair both ways, so that the model can also translate back. Takes twice as long."),
+            _("Trains on each pair in both directions, so that the model can also translate back. Takes twice as long."),
             kind="bool",
         ),
         language.SMOOTHING,
@@ -88,8 +89,8 @@ class Translation(Written):
     shapes = (families.ENCODER_DECODER, families.DECODER)
     primary_metric = "bleu"
     metrics: tuple[Metric, ...] = (
-        Metric("bleu", _("BLEU"), _("How many runs of one to four words stand in the reference too, by sacrebleu.")),
-        Metric("chrf", _("chrF"), _("The same for runs of letters: kinder to other forms of a word.")),
+        Metric("bleu", _("BLEU"), _("Overlap with the reference in sequences of one to four words, by sacrebleu.")),
+        Metric("chrf", _("chrF"), _("The same for sequences of characters; more forgiving of inflected forms.")),
         language.PERPLEXITY,
         language.TOKEN_ACCURACY,
     )
@@ -150,7 +151,8 @@ class Translation(Written):
             lambda some: self._answers(model, tokenizer, some, parameters, is_scored=False), [{"source": s} for s in sources]
         )
         said = [answer["text"] for answer in found]
-        metrics, signatures = overlap.translation_metrics(said, targets, letters_of(model.config.tunebench["target_lang"]))
+        letters = letters_of(model.config.tunebench["target_lang"])
+        metrics, signatures = overlap.translation_metrics(said, targets, letters)
         samples = [
             {"inputs": {"source": s}, "reference": t, "answer": a, "scores": {"chrf": overlap.sentence_chrf(a, t)}}
             for s, t, a in zip(sources, targets, said, strict=True)
@@ -158,7 +160,7 @@ class Translation(Written):
         handy = sorted(samples, key=lambda sample: (not 12 <= len(sample["inputs"]["source"]) <= 80, -sample["scores"]["chrf"]))[:3]
         examples = [{"source": each["inputs"]["source"], "target": each["reference"]} for each in handy]
         drawn = {"samples": language.worst_first(samples, "chrf"), "signatures": signatures, "tried": len(said), "examples": examples}
-        return metrics, drawn
+        return metrics, drawn | {"intervals": overlap.translation_intervals(said, targets, letters)}
 
     def leave(self, model: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
         super().leave(model, tokenizer, facts)

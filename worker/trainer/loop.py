@@ -189,9 +189,9 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
         return forward.outputs([train_rows[i] if i < len(train_rows) else validation[i - len(train_rows)] for i in numbers])
 
     def scored(
-        rows: list[Example], outputs: Callable[[Sequence[int]], Any]
+        rows: list[Example], outputs: Callable[[Sequence[int]], Any], is_last: bool = False
     ) -> Generator[Message, None, tuple[float, dict[str, float], dict[str, Any]]]:
-        """(loss, metrics, evaluation) of `rows`; `outputs` takes their numbers."""
+        """(loss, metrics, evaluation) of `rows`; `outputs` takes their numbers. The last scoring says too how sure it is."""
         losses: list[float] = []
 
         def look(numbers: Sequence[int]) -> list[Any]:
@@ -209,6 +209,8 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
                 done = next(work)
             except StopIteration as end:
                 metrics, evaluation = task.score(end.value, rows, labels)
+                if is_last:
+                    evaluation["intervals"] = task.intervals(end.value, rows, labels)
                 return sum(losses) / max(_weight(rows), 1), metrics, evaluation
             if time.monotonic() - told_at >= TELL_S:
                 told_at = time.monotonic()
@@ -357,10 +359,12 @@ def _train(spec: RunSpec, control: Control, progress: Progress) -> Iterator[Mess
     split = next((s for s in ("test", "validation") if (frame["_split"] == s).any()), "train")
     rows = frame.filter(pl.col("_split") == split)
     held_out = yield from encoded(rows, learning=False)
-    _loss, metrics, evaluation = yield from scored(held_out, lambda numbers: forward.outputs([held_out[i] for i in numbers]))
+    _loss, metrics, evaluation = yield from scored(held_out, lambda numbers: forward.outputs([held_out[i] for i in numbers]), is_last=True)
     model.set_attn_implementation(stock_attention)
+    intervals = evaluation["intervals"]
     more, drawn = yield from tried(model, tokenizer, rows, "answering")
     metrics, evaluation = {**metrics, **more}, {"split": split, **evaluation, **drawn, "of_answers": sorted(more), "unknown": unknown}
+    evaluation["intervals"] = intervals | drawn.get("intervals", {})
     _check_rows(hashing, spec, wait=True)
     yield _log(f"Held-out rows ({split}): {_said({name: metrics[name] for name in metrics if name != 'rows'})}. Saving the model.")
     saved = save_result(spec, learner, tokenizer, labels, settings, metrics, evaluation, control.still_mine)

@@ -48,6 +48,7 @@ def save_result(
         "window": tokenizer.model_max_length,
         "metrics": metrics,
         "split": evaluation.get("split", ""),
+        "intervals": evaluation.get("intervals", {}),
         "examples": evaluation.get("examples", []),
     }
     write_text(draft / "tunebench.json", json.dumps(about, ensure_ascii=False, indent=1))
@@ -64,7 +65,9 @@ def save_result(
 
 
 def base_name(spec: RunSpec) -> str:
-    """What the base model calls itself; its folder's name where it says nothing."""
+    """As the pages call the base model; else what it calls itself, or its folder's name where it says nothing."""
+    if spec.base_name:
+        return spec.base_name
     config = json.loads((Path(spec.base) / "config.json").read_text("utf-8"))
     name = str(config.get("_name_or_path") or "")
     return name if name and not name.startswith("/") else Path(spec.base).name
@@ -92,13 +95,17 @@ def card(about: dict[str, Any]) -> str:
     def share(value: float) -> str:
         return f"{value:.3f}" if isinstance(value, float) else str(value)
 
-    scores = "\n".join(f"| {name} | {share(value)} |" for name, value in about["metrics"].items())
+    rows, intervals = about["metrics"].get("rows", 0), about.get("intervals", {})
+    between = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in intervals.items()}
+    scores = "\n".join(
+        f"| {name} | {share(value)} | {between.get(name, '')} |" for name, value in about["metrics"].items() if name != "rows"
+    )
     settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(about["settings"].items()))
     labels = f"Labels: {', '.join(about['labels'][:50])}{' …' if len(about['labels']) > 50 else ''}\n" if about["labels"] else ""
-    measured = f"""## Scores on held-out rows (split: {about["split"]})
+    measured = f"""## Scores on {rows:,} held-out rows (split: {about["split"]})
 
-| metric | value |
-|---|---|
+| metric | value | 95 % interval |
+|---|---|---|
 {scores}
 
 These numbers say how the model does on rows like the ones it was trained with. On other texts it may do worse; try it on yours first.
@@ -108,7 +115,7 @@ These numbers say how the model does on rows like the ones it was trained with. 
 
 Fine-tuned from **{about["base"]}** with the recipe "{about["method"]}" by Tunebench.
 {labels}
-{measured if scores else "A state on the way of a run; it was not scored."}
+{measured if scores else "A state on the way of a run; it was not evaluated."}
 ## Data and settings
 
 Rows: the dataset version with SHA-256 `{about["data_sha256"]}`. Texts are cut after {about["window"]} tokens.

@@ -9,9 +9,9 @@ class ColumnMapping extends HTMLElement {
   handleEvent({ target }) {
     if (target.matches("[name^=label-]")) return this.forget()
     if (target.matches("[data-task]")) return this.offerSwitch()
-    if (!target.matches("[data-role]")) return
+    if (!target.matches("[data-role], [data-template]")) return
     for (const other of this.querySelectorAll("[data-role]")) {
-      if (other !== target && target.value && other.value === target.value) other.value = ""
+      if (target.matches("[data-role]") && other !== target && target.value && other.value === target.value) other.value = ""
       other.closest("th").classList.toggle("chosen", other.value !== "")
     }
     this.querySelector("[data-accept]").disabled = true

@@ -5,6 +5,9 @@ import { Curve, align } from "lib/curve";
 import { Chart, save, token, uPlot } from "lib/plot";
 import { duration, readable, sentence } from "lib/words";
 
+const SMOOTHING = 0.8;
+const FEW = 18; // points over which the mean of a short curve reaches at most
+const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800]; // between two marks of time
 const PLACES = 2000; // drawn per line: more than a screen has pixels
 
 class LossChart extends Chart {
@@ -21,9 +24,13 @@ class LossChart extends Chart {
     this.legend?.addEventListener("click", this.#press);
     this.canvas.addEventListener("keydown", this.#key);
     this.canvas.addEventListener("dblclick", this.#wide);
-    const kept = Number(this.recall("smoothing") ?? 0.8);
-    this.slider && (this.slider.value = kept);
-    this.curve.weigh("loss", kept);
+    const asked = new URLSearchParams(location.search); // a link to the chart as somebody saw it
+    if (asked.has("smoothing")) this.isChosen = true;
+    this.#weigh(asked.get("smoothing") ?? this.recall("smoothing") ?? SMOOTHING);
+    if (["epoch", "time", "wall"].includes(asked.get("axis"))) this.axis = asked.get("axis");
+    this.isLog = asked.has("log");
+    for (const each of this.tools?.querySelectorAll("[data-axis]") ?? []) each.setAttribute("aria-pressed", each.dataset.axis === this.axis);
+    this.tools?.querySelector("[data-act=log]")?.setAttribute("aria-pressed", this.isLog);
     super.connectedCallback();
   }
 
@@ -74,6 +81,7 @@ class LossChart extends Chart {
     if (act === "log") {
       this.isLog = !this.isLog;
       button.setAttribute("aria-pressed", this.isLog);
+      this.#say("log", this.isLog ? "1" : "");
       this.rebuild();
     }
     if (act === "wide") this.#wide();
@@ -82,14 +90,37 @@ class LossChart extends Chart {
   };
 
   #slide = ({ target }) => {
-    this.curve.weigh("loss", Number(target.value));
+    this.isChosen = true;
+    this.#weigh(target.value);
     this.remember("smoothing", target.value);
+    this.#say("smoothing", target.value);
     this.changed();
   };
+
+  /** The address keeps how the chart is looked at; what is usual stays out of it. */
+  #say(name, value) {
+    const address = new URL(location.href);
+    if (value) address.searchParams.set(name, value);
+    else address.searchParams.delete(name);
+    history.replaceState(history.state, "", address);
+  }
+
+  #weigh(weight) {
+    if (this.slider) this.slider.value = weight;
+    this.curve.weigh("loss", Number(weight));
+  }
+
+  /** A short curve is smoothed less: a mean over most of its points would lie far from all of them. A choice is kept. */
+  #fit() {
+    if (this.isChosen || this.recall("smoothing") !== null) return;
+    const fit = Math.max(0, Math.min(SMOOTHING, 1 - FEW / Math.max(this.points, 1)));
+    if (this.slider && Math.abs(Number(this.slider.value) - fit) >= 0.01) this.#weigh(fit.toFixed(2));
+  }
 
   #turn(axis) {
     this.axis = axis;
     this.zoom = null;
+    this.#say("axis", axis === "step" ? "" : axis);
     for (const each of this.tools.querySelectorAll("[data-axis]")) each.setAttribute("aria-pressed", each.dataset.axis === axis);
     this.rebuild();
   }
@@ -128,8 +159,9 @@ class LossChart extends Chart {
   /** The whole of the axis: up to the run's end, not only to what is there. */
   #whole() {
     const last = Math.max(this.train.axis(this.axis).at(-1) ?? 0, this.valid.axis(this.axis).at(-1) ?? 0);
-    const planned = { step: Number(this.dataset.steps), epoch: Number(this.dataset.epochs), time: 0 }[this.axis] || 0;
-    return [0, Math.max(last, planned) || 1];
+    const planned = { step: Number(this.dataset.steps), epoch: Number(this.dataset.epochs) }[this.axis] || 0;
+    const first = this.axis === "wall" ? Math.min(...[this.train, this.valid].map((line) => line.walls[0] ?? Infinity)) : 0;
+    return [Number.isFinite(first) ? first : 0, Math.max(last, planned, (Number.isFinite(first) ? first : 0) + 1)];
   }
 
   build(width) {
@@ -138,7 +170,9 @@ class LossChart extends Chart {
     const font = `12px ${token(this, "--font")}`;
     const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
     const isShown = (name) => !this.dropped.has(name);
-    const x = (_, values) => values.map((v) => (this.axis === "time" ? duration(v) : v.toLocaleString()));
+    const isTime = this.axis === "time" || this.axis === "wall";
+    const say = { time: duration, wall: clock }[this.axis] ?? ((v) => v.toLocaleString());
+    const x = { space: isTime ? 84 : 56, ...(isTime && { incrs: SECONDS }), values: (_, values) => values.map(say) };
     return new uPlot(
       {
         width,
@@ -155,7 +189,7 @@ class LossChart extends Chart {
           x: { time: false, range: () => this.zoom ?? this.#whole() },
           y: { distr: this.isLog ? 3 : 1, range: this.isLog ? undefined : (_, low, high) => [Math.max(0, low - (high - low || 1) * 0.08), high + (high - low || 1) * 0.06] },
         },
-        axes: [{ ...axis, grid: { show: false }, size: 30, values: x }, { ...axis, size: 52 }],
+        axes: [{ ...axis, grid: { show: false }, size: 30, ...x }, { ...axis, size: 52 }],
         series: [
           {},
           { stroke: train, alpha: 0.28, width: 1, spanGaps: true, points: { show: false }, show: isShown("train") },
@@ -174,6 +208,7 @@ class LossChart extends Chart {
   }
 
   fill(plot) {
+    this.#fit();
     const [low, high] = this.zoom ?? this.#whole();
     const places = this.train.places(this.axis, low, high, PLACES);
     const at = this.train.axis(this.axis);
@@ -309,6 +344,8 @@ class LossChart extends Chart {
     }
   }
 }
+
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 /** The place of the value nearest to `x` in ascending `xs`, or -1. */
 function nearest(xs, x) {

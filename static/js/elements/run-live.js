@@ -15,6 +15,9 @@ class RunLive extends HTMLElement {
 
   connectedCallback() {
     this.key = this.dataset.key;
+    this.attempts = JSON.parse(this.dataset.attempts || "{}"); // fence: when it began, in seconds
+    this.first = Object.values(this.attempts)[0] ?? Date.now() / 1000;
+    this.origins = {};
     this.charts = [...this.querySelectorAll("loss-chart, metric-chart")];
     this.log = this.querySelector("log-tail");
     for (const chart of this.charts) {
@@ -46,9 +49,17 @@ class RunLive extends HTMLElement {
     if (tab) tab.closest("tab-group").open(tab);
   };
 
-  #points({ points, log }) {
+  /** When each point was: the trainer counts seconds of training, an attempt knows when it began. */
+  #date(points, fence) {
+    const began = this.attempts[fence];
+    this.origins[fence] ??= points[0].time;
+    for (const point of points) point.wall = (began ?? this.first) + point.time - this.origins[fence];
+  }
+
+  #points({ points, log, fence }) {
     this.#heard = Date.now();
     if (points?.length) {
+      this.#date(points, fence);
       this.curve.add(points);
       for (const chart of this.charts) chart.changed();
       this.#showMeasured();

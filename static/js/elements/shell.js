@@ -55,6 +55,26 @@ function date(root) {
 date(document)
 document.addEventListener("htmx:load", event => date(event.detail.elt))
 
+// What was "just now" is "5 minutes ago" after five minutes.
+const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["week", 604_800], ["day", 86_400], ["hour", 3_600], ["minute", 60]]
+const ago = new Intl.RelativeTimeFormat(document.documentElement.lang || undefined, { numeric: "always" })
+setInterval(() => {
+  for (const time of document.querySelectorAll("time[data-ago]")) {
+    const age = (Date.now() - new Date(time.dateTime)) / 1000, unit = UNITS.find(([, seconds]) => age >= seconds)
+    if (unit) time.textContent = ago.format(-Math.floor(age / unit[1]), unit[0])
+  }
+}, 20_000)
+
+// A list is shown anew when one of its choices changes; what says nothing stays out of the address.
+document.addEventListener("change", event => {
+  if (event.target.matches("[data-sends] select")) event.target.form.requestSubmit()
+})
+document.addEventListener("submit", event => {
+  if (!event.target.matches("[data-sends]")) return
+  for (const field of event.target.elements) field.disabled = field.name !== "" && field.value === ""
+  setTimeout(() => { for (const field of event.target.elements) field.disabled = false })
+})
+
 // Of a row of tabs that is wider than the page, the open one is in sight.
 for (const tab of document.querySelectorAll(".tabs > [aria-current]")) tab.scrollIntoView({ block: "nearest", inline: "center" })
 

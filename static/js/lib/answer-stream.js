@@ -55,16 +55,23 @@ class AnswerStream extends Written {
     return this.tokens.some(token => token.p !== undefined)
   }
 
+  // Below which a token counts as unlikely: the least likely fifth of this answer, so that a weak model is not underlined whole.
+  get unlikely() {
+    const chances = this.tokens.map(({ p }) => p).filter(p => p !== undefined).sort((one, other) => one - other)
+    return Math.min(0.5, chances[Math.floor(chances.length / 5)] ?? 0)
+  }
+
   // Token by token where they make up the text; else as it is.
   write() {
     const isWhole = this.tokens.length && this.tokens.map(token => token.text).join("") === this.text
     if (!isWhole) return super.write()
+    const unlikely = this.unlikely
     this.box.replaceChildren(...this.tokens.map(({ text, p }, number) => {
       const span = document.createElement("span")
       span.textContent = text
       span.dataset.token = number
       span.tabIndex = number ? -1 : 0
-      span.style.setProperty("--doubt", (1 - (p ?? 1)).toFixed(2))
+      span.style.setProperty("--doubt", (p ?? 1) <= unlikely ? (1 - p).toFixed(2) : 0)
       return span
     }))
   }

@@ -4,6 +4,7 @@ export class Series {
   steps = [];
   epochs = [];
   times = [];
+  walls = [];
   values = [];
   smooth = [];
   #weight = 0;
@@ -15,11 +16,12 @@ export class Series {
   }
 
   /** False when this step, or a later one, is held already. */
-  add(step, epoch, time, value) {
+  add(step, epoch, time, value, wall = null) {
     if (this.steps.length && step <= this.steps.at(-1)) return false;
     this.steps.push(step);
     this.epochs.push(epoch);
     this.times.push(time);
+    this.walls.push(wall ?? time);
     this.values.push(Number.isFinite(value) ? value : null);
     this.#smoothOne(value);
     return true;
@@ -29,7 +31,7 @@ export class Series {
   cut(step) {
     let kept = this.steps.length;
     while (kept && this.steps[kept - 1] > step) kept -= 1;
-    for (const column of [this.steps, this.epochs, this.times, this.values]) column.length = kept;
+    for (const column of [this.steps, this.epochs, this.times, this.walls, this.values]) column.length = kept;
     this.weigh(this.#weight);
   }
 
@@ -49,7 +51,7 @@ export class Series {
   }
 
   axis(name) {
-    return { step: this.steps, epoch: this.epochs, time: this.times }[name];
+    return { step: this.steps, epoch: this.epochs, time: this.times, wall: this.walls }[name];
   }
 
   /** At most about `most` places between `low` and `high` on an axis (and one beyond each end), lowest and highest of
@@ -106,8 +108,8 @@ export class Curve {
 
   add(points) {
     let added = 0;
-    for (const { step, epoch, time, values } of points)
-      for (const [name, value] of Object.entries(values)) added += this.of(name).add(step, epoch, time, value);
+    for (const { step, epoch, time, wall, values } of points)
+      for (const [name, value] of Object.entries(values)) added += this.of(name).add(step, epoch, time, value, wall);
     return added;
   }
 

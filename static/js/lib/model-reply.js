@@ -81,7 +81,8 @@ class ModelReply extends HTMLElement {
         const { label, share } = this.view.brief(data), name = document.createElement("b")
         name.dir = "auto"
         name.textContent = label
-        this.part("base-line").replaceChildren(`${this.words.baseSays} `, name, `, ${share}.`)
+        const [before, after] = sentence(this.words.baseSays, { label: "\0", share }).split("\0")
+        this.part("base-line").replaceChildren(before, name, after)
         this.part("base-line").hidden = false
       }
     } catch { /* without the comparison the answer is still there */ }
@@ -144,7 +145,7 @@ class ModelReply extends HTMLElement {
     this.view.begin?.()
     this.part("error").hidden = this.part("base-line").hidden = this.part("cut").hidden = this.part("unknown").hidden = true
     this.part("answer").hidden = false
-    if (this.asking && this.getBoundingClientRect().top > innerHeight - 120) this.scrollIntoView({ block: "nearest" })
+    if (this.asking && this.getBoundingClientRect().bottom > innerHeight - 84) this.scrollIntoView({ block: "nearest" })
   }
 
   show(answer, question) {

@@ -8,7 +8,10 @@ from django.template import Library
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from webapp.catalog.card import Block
+from webapp.catalog.card import blocks as read_card
 from webapp.catalog.models import ModelVersion
+from webapp.catalog.scored import interval_shown, rows_of
 from worker.nlp import TASKS
 
 register = Library()
@@ -67,20 +70,39 @@ def short(count: int) -> str:
 
 @register.filter
 def measured(model: ModelVersion) -> list[dict[str, Any]]:
-    """The scores that a model came with, the task's first metric first: [{"title", "about", "shown", "meter"}]; no meter for a
-    plain number, which has no whole."""
+    """The scores that a model came with, the task's first metric first: [{"title", "about", "shown", "interval", "meter"}]; no meter
+    for a plain number, which has no whole, and none where less is better: a long bar looks like a good score."""
     task = TASKS.get(model.task)
+    intervals = evaluation_of(model).get("intervals", {})
     metrics = sorted(task.metrics, key=lambda metric: metric.name != task.primary_metric) if task else []
     return [
         {
             "title": _(m.title),
             "about": _(m.about),
             "shown": m.shown(value),
-            "meter": f"{100 * min(1, max(0, value)):.1f}%" if m.unit == "share" else "",
+            "interval": interval_shown(m, intervals.get(m.name)),
+            "meter": f"{100 * min(1, max(0, value)):.1f}%" if m.unit == "share" and not m.less_is_better else "",
         }
         for m in metrics
         if isinstance(value := model.metrics.get(m.name), int | float)
     ]
+
+
+@register.filter
+def scored_rows(model: ModelVersion) -> str:
+    """Which rows its scores are of: “31 test rows”."""
+    rows, evaluation = model.metrics.get("rows"), evaluation_of(model)
+    return rows_of(evaluation.get("split", ""), int(rows)) if rows else ""
+
+
+def evaluation_of(model: ModelVersion) -> dict[str, Any]:
+    """Of the run whose result it is; a model of a checkpoint has only what the curve said."""
+    return dict(model.run.evaluation) if hasattr(model, "run") else {}
+
+
+@register.filter
+def blocks(card: str) -> list[Block]:
+    return read_card(card)
 
 
 @register.filter

@@ -2,7 +2,7 @@
 
 from webapp.datasets.models.dataset import PARTS, Dataset, task_called
 from webapp.datasets.models.imports import Import, NotNow
-from webapp.datasets.models.upload import ChecksumMismatch, DiskFull, TooLarge, Upload, WrongOffset
+from webapp.datasets.models.upload import ChecksumMismatch, TooLarge, Upload, WrongOffset
 from webapp.datasets.models.version import DatasetVersion
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "ChecksumMismatch",
     "Dataset",
     "DatasetVersion",
-    "DiskFull",
     "Import",
     "NotNow",
     "TooLarge",

@@ -11,13 +11,13 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from webapp import live
-from webapp.datasets.models.imports import Import, NotNow, hand_over
+from webapp.datasets.models.imports import Import, NotNow
 from webapp.datasets.models.upload import Upload
 from webapp.datasets.models.version import DatasetVersion
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import TeamQuerySet, TeamScoped, User
 from webapp.work.models import WorkItem
-from worker.nlp import TASKS, slug_of
+from worker.nlp import KINDS, TASKS, slug_of
 from worker.spec import SpecError
 
 PARTS = ("file", "train", "validation", "test")
@@ -112,7 +112,7 @@ class Dataset(TeamScoped):
             self.imports.filter(state__in=Import.State.open()).update(state=Import.State.REPLACED)
             reading = self.imports.create(team_id=self.team_id, created_by=user, files=files, options=dict(options or {}))
             self.wait()
-            hand_over("read_files", reading.pk)
+            reading.hand_over("read_files")
         return reading
 
     def read_again(self, user: User, options: Mapping[str, Any], task: str = "") -> Import:
@@ -186,12 +186,14 @@ class Dataset(TeamScoped):
 
     def restore(self) -> None:
         Dataset.every.filter(pk=self.pk).update(deleted_at=None)
+        if self.state == self.State.IMPORTING and (latest := self.latest_import):
+            latest.hand_over_again()
 
 
 def task_called(name: str) -> str:
     """The slug of a task by any of its names; empty for none. Raises SpecError when there is no such task."""
     slug = slug_of(name) if name.strip() else ""
-    if slug and slug not in TASKS:
+    if slug and slug not in KINDS:
         known = {"task": name[:40], "tasks": ", ".join(TASKS)}
         raise SpecError("task", _("There is no task called %(task)s; there are %(tasks)s.") % known)
     return slug

@@ -10,15 +10,15 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils.translation import gettext as _
 
-from webapp import queue
 from webapp.datasets.models.version import DatasetVersion
+from webapp.datasets.reading import templates
 from webapp.people.access import Actor
 from webapp.people.models import TeamScoped
 from webapp.work.models import WorkItem
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 from worker.spec import SpecError
 
-READING_OPTIONS = ("header_row", "encoding", "delimiter", "sheet", "member")  # change how the bytes are understood
+READING_OPTIONS = ("header_row", "encoding", "delimiter", "sheet", "member", "several_labels")  # change how the bytes are understood
 
 
 class NotNow(Exception):
@@ -42,7 +42,7 @@ class Import(TeamScoped):
 
     dataset = models.ForeignKey("datasets.Dataset", models.CASCADE, related_name="imports")
     files: Any = models.JSONField(default=list)  # [{"part", "name", "sha256"}]
-    options: Any = models.JSONField(default=dict)  # {header_row, encoding, ..., mapping, labels, accept_rejected, message, confirmed, look}
+    options: Any = models.JSONField(default=dict)  # {header_row, encoding, ..., mapping, labels, accept_rejected, message, confirmed, seen}
     report: Any = models.JSONField(default=dict)  # webapp/datasets/reading: Report.to_json()
     state = models.CharField(max_length=14, choices=State.choices, default=State.READING)
 
@@ -65,38 +65,42 @@ class Import(TeamScoped):
             self.refresh_from_db()
         return bool(won)
 
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """The findings that hold the version back: errors, and what neither an option answers nor a person has seen."""
+        seen = self.options.get("seen", [])
+        asked = [finding for finding in self.report.get("findings", []) if finding.get("asks")]
+        return [f for f in asked if f["level"] == "error" or not (self.options.get(f["asks"]) or named(f) in seen)]
+
     def finish_reading(self, report: dict[str, Any]) -> None:
-        """Keep the report. Plain files and confirmed ones go on to a version, all others ask a person."""
+        """Keep the report. What is confirmed or leaves nothing to doubt goes on to a version, all else asks a person."""
         with transaction.atomic():
             if not self._move(self.State.READ, out_of=[self.State.READING], report=report):
                 return
             self.dataset.settle_task(report["task"])
-            told = next((f["message"] for f in report.get("findings", []) if f["level"] == "error"), "")
+            told = next((finding["message"] for finding in self.questions), "")
             try:
                 self.check_mapping(self.mapping)
             except SpecError as error:
                 return self.dataset.ask(str(error) if self.options.get("mapping") else told)
-            wanted = self.options.get("confirmed") or self.options.get("mapping")
-            if self.options.get("look") and report["doubts"]:
-                return self.dataset.ask(_("With these columns something else was found. Look at it, then create the version."))
-            if (report["plain"] or wanted) and (not report["rows_rejected"] or self.options.get("accept_rejected")):
+            if self.options.get("confirmed") or not self.questions:
                 self._publish()
             else:
                 self.dataset.ask(told)
 
     def confirm(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
         """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,
-        `delimiter`, `sheet` or `task`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
+        `delimiter`, `sheet`, `several_labels` or `task`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
         given = {name: value for name, value in options.items() if value is not None}
         task = given.pop("task", self.dataset.task)
-        wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True, "look": False}
+        wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True}
         if task != self.dataset.task or any(wanted.get(name) != self.options.get(name) for name in READING_OPTIONS):
             return self.dataset.read_again(actor.user, wanted, task)
         self.check_mapping(mapping)
         with transaction.atomic():
             again = [self.State.READ, self.State.PUBLISHED]
             if not Import.objects.filter(pk=self.pk, state__in=again).update(options=wanted):
-                raise NotNow(_("The file is still being read, or could not be. Look at the dataset again."))
+                raise NotNow(_("The file is still being read, or could not be. Reload the dataset."))
             self.refresh_from_db()
             self._publish()
         return self
@@ -104,11 +108,12 @@ class Import(TeamScoped):
     def look_again(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
         """Have the file looked at with other columns; it becomes a version unless a person should see what that brings up."""
         self.check_mapping(mapping)
-        return self.dataset.read_again(actor.user, {**options, "mapping": dict(mapping), "confirmed": False, "look": True})
+        seen = [named(finding) for finding in self.report["findings"]]
+        return self.dataset.read_again(actor.user, {**options, "mapping": dict(mapping), "confirmed": False, "seen": seen})
 
     def check_mapping(self, mapping: Mapping[str, str]) -> None:
         columns = [column["name"] for column in self.report.get("columns", [])]
-        task = TASKS[self.dataset.task]
+        task = KINDS[self.dataset.task]
         roles = [role.name for role in task.roles]
         for role, column in mapping.items():
             if role not in roles and role != "split":
@@ -116,7 +121,10 @@ class Import(TeamScoped):
                     "mapping",
                     _("%(role)s is not something this task needs; it needs %(roles)s.") % {"role": role, "roles": ", ".join(roles)},
                 )
-            if column not in columns:
+            if templates.is_template(column, columns):
+                if wrong := templates.problem(column, columns):
+                    raise SpecError("mapping", wrong)
+            elif column not in columns:
                 raise SpecError(
                     "mapping",
                     _("The file has no column called %(column)s. It has %(columns)s.")
@@ -124,13 +132,14 @@ class Import(TeamScoped):
                 )
         for needed in task.lacking({role: column for role, column in mapping.items() if column}):
             raise SpecError("mapping", _("Choose the column that holds: %(role)s.") % {"role": _(needed.label)})
-        if len(set(mapping.values())) < len(mapping):
+        used = [name for source in mapping.values() for name in templates.sources({"": source}, columns)]
+        if len({*used}) < len(used):
             raise SpecError("mapping", _("One column cannot have two roles."))
 
     def _publish(self) -> None:
         self._move(self.State.PUBLISHING, out_of=[self.State.READ, self.State.PUBLISHED])
         self.dataset.wait()
-        hand_over("publish_version", self.pk)
+        self.hand_over("publish_version")
 
     def publish(self, published: dict[str, Any]) -> DatasetVersion | None:
         """The version, whole, in one transaction with everything that makes it visible; None when that was done before."""
@@ -151,7 +160,7 @@ class Import(TeamScoped):
                 **{name: published[name] for name in ("rows", "rejected", "splits", "labels", "statistics")},
             )
             self.dataset.become_ready()
-            hand_over("baselines", version.pk)
+            self.hand_over("baselines", version.pk)
         return version
 
     def refuse(self, reason: str) -> None:
@@ -176,7 +185,23 @@ class Import(TeamScoped):
             else:
                 self.dataset.fall_back(reason)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for what a worker makes of it: neither the dataset was deleted nor another reading begun."""
+        here = Import.objects.filter(pk=self.pk, state=self.state, dataset__deleted_at=None)
+        return here.exists()
 
-def hand_over(kind: str, subject: Any) -> None:
-    WorkItem.objects.create(kind=kind, subject=subject)
-    queue.ring_on_commit(queue.DATA)
+    def hand_over(self, kind: str, subject: Any = None) -> None:
+        WorkItem.add(kind, subject or self.pk, team=self.team_id)
+
+    def hand_over_again(self) -> None:
+        """The work that was dropped when the dataset was deleted."""
+        kind = {self.State.READING: "read_files", self.State.PUBLISHING: "publish_version"}.get(self.State(self.state))
+        going_on = WorkItem.objects.filter(subject=self.pk, state__in=WorkItem.WAITING | WorkItem.LEASED)
+        if kind and not going_on.exists():
+            self.hand_over(kind)
+
+
+def named(finding: Mapping[str, Any]) -> str:
+    """What tells a finding from others of the same import."""
+    return f"{finding['code']} {finding['column']}"

@@ -9,7 +9,9 @@ from django.conf import settings
 from django.db import models
 
 from webapp.people.models import TeamQuerySet, TeamScoped
-from worker.nlp import TASKS
+from worker.nlp import KINDS
+
+SPOKEN = 0.2  # of the texts: a base model should read every language that so many are in
 
 
 class DatasetVersionQuerySet(TeamQuerySet):
@@ -49,9 +51,15 @@ class DatasetVersion(TeamScoped):
         return "test" if self.splits.get("test") else "validation"
 
     @property
+    def languages(self) -> list[str]:
+        """Two-letter codes of the languages that at least a fifth of its texts are in, the commonest first; empty where that is not known."""
+        shares = self.statistics.get("languages", {})
+        return sorted((code for code, share in shares.items() if share >= SPOKEN), key=lambda code: -shares[code])
+
+    @property
     def label_role(self) -> str:
         """The column that the histogram counts; empty for a task without labels."""
-        return next((role.name for role in TASKS[self.task].roles if role.is_label), "")
+        return next((role.name for role in KINDS[self.task].roles if role.is_label), "")
 
     @property
     def path(self) -> Path:

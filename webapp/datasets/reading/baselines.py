@@ -8,13 +8,13 @@ import polars as pl
 
 from webapp.datasets.reading import Limits, ReadingError
 from webapp.datasets.reading.staging import Progress
-from worker.nlp import TASKS
+from worker.nlp import KINDS
 
 MOST_ROWS = 100_000  # rows that a baseline learns from; more would not change it and take minutes
 
 
 def baselines(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, Any]:
-    task = TASKS[job["task"]]
+    task = KINDS[job["task"]]
     rows = pl.scan_parquet(job["path"], glob=False)
     there = rows.collect_schema().names()
     rows = rows.select("_split", *(role.name for role in task.roles if role.name in there))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MOST_PROBLEMS, Finding, Problem, near, roles
-from webapp.datasets.reading.staging import Progress
+from webapp.datasets.reading import MOST_PROBLEMS, SPLIT, Finding, Problem, doubts, near, roles
+from webapp.datasets.reading.staging import Progress, beginnings
 from worker.nlp import Task
 from worker.nlp.languages import words as words_of
 from worker.spec import Role
@@ -22,7 +23,11 @@ WORD = r"\p{Han}|\p{Hiragana}|\p{Katakana}|[\w&&[^\p{Han}\p{Hiragana}\p{Katakana
 JUDGED = 1_000_000  # rows that the task looks at one by one before anything is accepted
 MOST_LISTED = 2_000  # labels in a report
 LONGEST_STAND_IN = 10  # characters; a longer label is refused for its length
+SLIPS_FROM = 5  # letters of a word in which one wrong letter is taken for a slip
+FEWER = 5  # times fewer rows than the label it is a slip of
 MOST_COUNTED = 1_000_000  # labels that are told apart at all
+
+WHOLE = re.compile(r"(?<=\d)\.0+$")  # 1.0 is 1: a program that met an empty cell made numbers with a point of all
 
 SIGNS = {  # what else stands beside the words positive and negative, and means the same
     **dict.fromkeys(("1", "+1", "+", "积极", "積極", "正面"), "positive"),
@@ -35,8 +40,8 @@ SIGNS = {  # what else stands beside the words positive and negative, and means 
 class Looked:
     labels: list[dict[str, Any]] = field(default_factory=list)
     joins: dict[str, str] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)  # these need a person
-    quality: list[Finding] = field(default_factory=list)  # these are good to know
+    kept: list[str] = field(default_factory=list)  # labels that stand for "no label" elsewhere, and are classes here
+    findings: list[Finding] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)  # the first rows that the task refuses
     unusable: int | None = None  # rows that it refuses; None when they were not all looked at
     statistics: dict[str, Any] = field(default_factory=dict)
@@ -47,9 +52,9 @@ class Looked:
         return [entry["name"] for entry in self.labels if entry["missing"]]
 
 
-def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress, files: dict[str, str] | None = None) -> Looked:
-    """`rows` has the file's columns. What the task calls a problem counts as one here too; `files` ({part: name}) says that
-    its rows are still to be looked at one by one. They are staged all the same: people may choose other columns."""
+def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress, by_row: bool = False) -> Looked:
+    """`rows` has the file's columns. What the task calls a problem counts as one here too; `by_row` says that
+    the rows are still to be looked at one by one. They are staged all the same: people may choose other columns."""
     looked, usable = Looked(), dict[str, int]()
     label = roles.label_of(task, mapping)
     mapped = rows.select(
@@ -65,17 +70,17 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
             for name, n in counted.select(label.name, "rows").head(MOST_LISTED).iter_rows()
         ]
         about_labels(looked, mapping[label.name])
+        about_parts(looked, rows, mapping, label)
         usable = dict(counted.filter(pl.col("usable") > 0).select(label.name, "usable").head(MOST_COUNTED).iter_rows())
     total = about_texts(mapped, looked, mapping, task, whole, progress)
     for name in looked.nothing:
         total -= usable.pop(name, 0)
-    if files is not None:
-        judge(rows, mapping, task, looked, files)
+    if by_row:
+        judge(rows, mapping, task, looked)
+        looked.findings += doubts.about(mapped, mapping, task)
     if looked.unusable is not None:
         total = looked.statistics["rows"] - looked.unusable
-    for problem in task.dataset_problems(total, usable, {}):
-        finding = named(problem, mapping)
-        (looked.findings if finding.level == "error" else looked.quality).append(finding)
+    looked.findings += [named(problem, mapping) for problem in task.dataset_problems(total, usable, {})]
     return looked
 
 
@@ -85,26 +90,29 @@ def full(role: Role) -> pl.Expr:
 
 def named(problem: dict[str, str], mapping: dict[str, str]) -> Finding:
     """A problem of the task with the column that it is about, if it is about one."""
-    return Finding(problem["code"], problem["message"], problem["level"], column=mapping.get(problem.get("role", ""), ""))
+    asks = "confirmation" if problem["level"] == "error" else ""
+    return Finding(problem["code"], problem["message"], problem["level"], column=mapping.get(problem.get("role", ""), ""), asks=asks)
 
 
-def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked, files: dict[str, str]) -> None:
+def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked) -> None:
     """What the task refuses, row by row. Of very long tables only the rows that lack something are looked at."""
     needed, label = roles.needed_of(task, mapping), roles.label_of(task, mapping)
-    mapped = rows.select("_row", "_part", *(pl.col(mapping[role.name]).alias(role.name) for role in roles.mapped(task, mapping)))
+    mapped = rows.select("_row", "_file", *(pl.col(mapping[role.name]).alias(role.name) for role in roles.mapped(task, mapping)))
     is_long = looked.statistics["rows"] > JUDGED
     if is_long:
         lacks = [~full(role) for role in needed] + ([pl.col(label.name).str.strip_chars().is_in(looked.nothing)] if label else [])
         mapped = mapped.filter(pl.any_horizontal(pl.lit(False), *lacks)).head(MOST_PROBLEMS)
     refused, told = 0, {role.name for role in needed}  # of these and of labels it is said how many are missing
-    others: dict[str, Counter[str]] = defaultdict(Counter)
+    others, unsure = defaultdict[str, Counter[str]](Counter), defaultdict[str, list[tuple[int, str]]](list)
     for frame in mapped.collect_batches(maintain_order=True):
         for row in frame.iter_rows(named=True):
-            if not (wrong := task.problems(row)):
+            if not (wrong := wrong_with(task, row, label, looked.kept)):
+                for role, sentence in task.doubts(row):
+                    unsure[role].append((row["_row"], sentence))
                 continue
             refused += 1
             if len(looked.problems) < MOST_PROBLEMS:
-                looked.problems.append(refusal(row, wrong, mapping, files[row["_part"]]))
+                looked.problems.append(refusal(row, wrong, mapping, row["_file"]))
             role, sentence = wrong[0]
             if not (label and role == label.name) and not (role in told and not str(row.get(role) or "").strip()):
                 others[role][sentence] += 1
@@ -112,13 +120,24 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
     titles = {role.name: role.label.lower() for role in task.roles}
     for role, sentences in others.items():
         text = f"Rows to be left out because of their {titles.get(role, role)}: {sentences.total():,}. {sentences.most_common(1)[0][0]}"
-        looked.findings.append(Finding(f"bad_{role}", text, "warning", sentences.total(), mapping.get(role, "")))
+        looked.findings.append(Finding(f"bad_{role}", text, count=sentences.total(), column=mapping.get(role, ""), asks="accept_rejected"))
+    for role, rows_in_doubt in unsure.items():
+        number, sentence = rows_in_doubt[0]
+        text = f"Rows whose {titles.get(role, role)} should be looked at: {len(rows_in_doubt):,}, the first is row {number:,}. {sentence}"
+        looked.findings.append(
+            Finding(f"doubtful_{role}", text, count=len(rows_in_doubt), column=mapping.get(role, ""), asks="confirmation")
+        )
 
 
 def refusal(row: dict[str, Any], wrong: list[tuple[str, str]], mapping: dict[str, str], file: str, level: str = "warning") -> Problem:
     role, number = wrong[0][0], row["_row"]
     reason = " ".join(sentence for _, sentence in wrong)
     return Problem(number, f"bad_{role}", f"Row {number:,}: {reason}", mapping.get(role, role), level, file)
+
+
+def wrong_with(task: Task, row: dict[str, Any], label: Role | None, kept: Collection[str]) -> list[tuple[str, str]]:
+    """What the task has against the row; a label of `kept` is one even if it usually stands for none."""
+    return task.problems({**row, label.name: "x"} if label and kept and (row.get(label.name) or "").strip() in kept else row)
 
 
 def stands_for_nothing(task: Task, label: Role, value: str) -> bool:
@@ -129,40 +148,86 @@ def stands_for_nothing(task: Task, label: Role, value: str) -> bool:
 
 # --- Labels ---------------------------------------------------------------------------------------------------------------
 def about_labels(looked: Looked, column: str) -> None:
+    labels = {entry["name"]: entry["rows"] for entry in looked.labels}
+    looked.kept = doubts.kept(labels, looked.nothing)
+    looked.labels = [{**entry, "missing": entry["missing"] and entry["name"] not in looked.kept} for entry in looked.labels]
+    looked.findings += doubts.about_codes(labels, looked.nothing, column)
     missing = sum(entry["rows"] for entry in looked.labels if entry["missing"])
     if missing:
         names = ", ".join(f'"{e["name"]}"' for e in looked.labels if e["missing"] and 0 < len(e["name"]) <= LONGEST_STAND_IN)
         text = "Rows without a label" + (f" (empty or {names})" if names else "") + f", to be left out: {missing:,}."
-        looked.findings.append(Finding("missing_label", text, "warning", missing, column))
+        looked.findings.append(Finding("missing_label", text, count=missing, column=column, asks="accept_rejected"))
     looked.joins = joins_of({e["name"]: e["rows"] for e in looked.labels if not e["missing"]})
     if looked.joins:
-        text = f"Labels that look like another spelling of another one: {len(looked.joins)}. Look at the suggested joins."
-        looked.findings.append(Finding("label_variants", text, "warning", len(looked.joins), column))
+        text = f"Labels that look like another spelling of another one: {len(looked.joins)}. Check the suggested merges."
+        looked.findings.append(Finding("label_variants", text, count=len(looked.joins), column=column, asks="labels"))
+
+
+def about_parts(looked: Looked, rows: pl.LazyFrame, mapping: dict[str, str], label: Role) -> None:
+    brought = {SPLIT: mapping[SPLIT]} if SPLIT in mapping else {}
+    if not brought and "_part" not in rows.collect_schema().names():
+        return
+    sides = rows.select(
+        pl.col(mapping[label.name]).str.strip_chars().alias(label.name),
+        *(pl.col(column).alias(name) for name, column in brought.items()),
+        *([] if brought else ["_part"]),
+    )
+    found, joins = doubts.about_parts(sides, mapping, label, looked.nothing, looked.joins)
+    looked.findings += found
+    looked.joins |= joins
 
 
 def joins_of(labels: dict[str, int]) -> dict[str, str]:
-    """{label: the label it is probably a spelling of}: case, blanks, punctuation, and short forms of exactly one other."""
+    """{label: the label it is probably a spelling of}: case, blanks, punctuation, short forms of exactly one other, and slips
+    of the hand ("Biling"). What most rows say wins."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in labels:
         groups[spelling(name) or name].append(name)
-    heads = {key: max(names, key=lambda n: (labels[n], n)) for key, names in groups.items()}
+    heads = {key: max(names, key=lambda n: (not WHOLE.search(n), labels[n], n)) for key, names in groups.items()}
+    rows = {key: sum(labels[name] for name in names) for key, names in groups.items()}
     for key in sorted(groups, key=len):
         longer = [
             other for other in heads if other != key and len(key) >= 3 and key.isalpha() and other.isalpha() and other.startswith(key)
         ]
         if len(longer) == 1 and heads[longer[0]] != heads[key] and len(key) <= 5:
-            heads[key] = heads[longer[0]]
+            more, less = (key, longer[0]) if rows[key] > rows[longer[0]] else (longer[0], key)
+            heads[less] = heads[more]
     for name in labels:
         if name in SIGNS and SIGNS[name] in heads and {"positive", "negative"} <= heads.keys():
             heads[spelling(name) or name] = heads[SIGNS[name]]
+    by_size = sorted(groups, key=lambda key: (-rows[key], key))
+    likely: dict[str, list[str]] = defaultdict(list)  # a slip spares the first letter
+    for key in by_size:
+        likely[key[:1]].append(key)
+    for key in by_size:
+        right = next((other for other in likely[key[:1]] if FEWER * rows[key] <= rows[other] and is_slip(heads[key], heads[other])), None)
+        if right and heads[key] in groups[key]:
+            heads[key] = heads[right]
     return {name: heads[key] for key, names in groups.items() for name in names if heads[key] != name}
+
+
+def is_slip(name: str, other: str) -> bool:
+    """Whether each word differs from its fellow by one letter at most, left out, added, taken for another or swapped with the
+    next. Words of fewer than five letters and those with digits must be the same: they differ for a reason."""
+    words, others = (unicodedata.normalize("NFKC", text).casefold().split() for text in (name, other))
+    return len(words) == len(others) and all(one == two or is_one_letter_off(one, two) for one, two in zip(words, others, strict=True))
+
+
+def is_one_letter_off(word: str, other: str) -> bool:
+    if min(len(word), len(other)) < SLIPS_FROM or not (word + other).isalpha():
+        return False
+    at = next((n for n, (mine, its) in enumerate(zip(word, other, strict=False)) if mine != its), min(len(word), len(other)))
+    is_other = word[at + 1 :] == other[at + 1 :]
+    is_one_more = word[at + 1 :] == other[at:] or word[at:] == other[at + 1 :]
+    is_swapped = word[at : at + 2] == other[at : at + 2][::-1] and word[at + 2 :] == other[at + 2 :]
+    return is_other or is_one_more or is_swapped
 
 
 def spelling(name: str) -> str:
     """What stays of a label when case, blanks and punctuation do not count; signs before numbers do."""
     plain = unicodedata.normalize("NFKC", name).casefold()
     if re.fullmatch(r"\s*[-+]?[\d.,]+\s*", plain):
-        return plain.strip()
+        return WHOLE.sub("", plain.strip())
     return re.sub(r"[\W_]+", "", plain)
 
 
@@ -179,7 +244,7 @@ def about_texts(rows: pl.LazyFrame, looked: Looked, mapping: dict[str, str], tas
     for role in needed:
         if empty := int(counts[role.name]):
             text = f"Rows without {a(role.label)}, to be left out: {empty:,}."
-            looked.findings.append(Finding(f"missing_{role.name}", text, "warning", empty, mapping[role.name]))
+            looked.findings.append(Finding(f"missing_{role.name}", text, count=empty, column=mapping[role.name], asks="accept_rejected"))
     progress("comparing", 1, 3)
     good = rows.filter(whole)
     hashes = good.filter(~pl.col(label.name).is_in(looked.nothing)) if label and looked.nothing else good
@@ -226,13 +291,14 @@ def a(label: str) -> str:
 
 def say(looked: Looked, code: str, count: int, text: str, level: str) -> None:
     if count:
-        looked.quality.append(Finding(code, f"{text}: {count:,}.", level, count))
+        looked.findings.append(Finding(code, f"{text}: {count:,}.", level, count))
 
 
 def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:
     """(distinct texts that nearly repeat another one, whether only a part was compared)."""
-    few = rows.select(pl.col(role.name).alias("t")).head(4 * near.MOST).unique(maintain_order=True).head(near.MOST + 1)
-    texts = few.collect(engine="streaming")
+    whole = pl.col(role.name)
+    few = beginnings(rows.select(whole.hash(13).alias("whole"), whole.alias("t")), 4 * near.MOST, near.READ)
+    texts = few.unique("whole", keep="first", maintain_order=True).head(near.MOST + 1)
     sampled = texts.height > near.MOST
     texts = texts.head(near.MOST)
     key = pl.col("t").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()

@@ -2,82 +2,104 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
-import numpy as np
-
-from webapp.datasets.reading import MIB, Limits, Problem, ReadingError
+from webapp.datasets.reading import MIB, Finding, Limits, Problem, ReadingError, layouts, shapes
+from webapp.datasets.reading.layouts import Laid, as_record
+from webapp.datasets.reading.shapes import is_chat
 from webapp.datasets.reading.staging import Desk
+from webapp.datasets.reading.values import as_json, as_text, one_after_another, parse, python_value
+from worker.nlp import TASKS
 
-STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+BOM = b"\xef\xbb\xbf"
 SENTENCE_ENDS = (*".!?…。！？，、；：,;:", '"', "”", "」", "』", ")", "）")
+COMMENTS = re.compile(r"(?:\s*(?://[^\n]*\n|#[^\n]*\n|/\*.*?\*/))+(?=\s*[\[{])", re.DOTALL)
 VERSE = 40  # characters of a line, in the middle
-WHOLE = {"answers"}  # lists that stay lists, for all of them count
+DIALOGUES = {"messages", "conversation", "conversations", "dialog", "dialogs", "turns", "utterances", "chat"}
+WHOLE = {"answers", *DIALOGUES}  # lists that stay lists, for all of them count
+SPOKEN = ({"role", "content"}, {"from", "value"})  # what a message has: one alone stays a message, as many as lists beside each other do
 FIRST = 1_000  # records that decide which columns there are
 Record = dict[str, Any]  # by dotted path
+Notation = Callable[[bytes, int], Any]  # the value of a line; raises ValueError
 
 
-def refuse_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number that JSON knows")
+def begins(head: str) -> bool:
+    """Whether this may be JSON. Comments before it are refused by whoever parses it; JSON written down as a JSON text begins with a quote."""
+    bare = COMMENTS.sub("", head.lstrip("\ufeff")).lstrip()
+    return bare[:1] in {"{", "["} or (bare[:2] in {'"{', '"['} and '\\"' in bare[:200])
 
 
-def parse(text: bytes | str, depth: int) -> Any:
-    """Raises ValueError with a short reason for what is no JSON, too deep, or not a number."""
-    data = text if isinstance(text, bytes) else text.encode()
-    if depth_of(data) > depth:
-        raise ValueError(f"it is nested more than {depth} levels deep")
+def notation_of_lines(head: str, depth: int) -> Notation | None:
+    """How the lines are to be read if this is one value a line; None for one document. A line that is unlike most is a damaged one."""
+    lines = [line.encode("utf-8", "replace") for line in head.split("\n") if line.strip()][:50]
+    if len(lines) < 2:
+        return None
+    for notation in (strict, with_comma, like_python):
+        whole = [is_record(line, notation, depth) for line in lines]
+        starts_a_document = not whole[0] and lines[0].rstrip().endswith((b",", b"[", b"{"))
+        if sum(whole) >= 0.5 * len(lines[:-1]) and not starts_a_document:
+            return notation
+    return None
+
+
+def is_record(line: bytes, notation: Notation, depth: int) -> bool:
     try:
-        return json.loads(data, parse_constant=refuse_number)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{error.msg} in column {error.colno}" if b"\n" not in data else f"{error.msg} in line {error.lineno}") from None
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-
-
-def depth_of(data: bytes) -> int:
-    """Levels of brackets outside strings."""
-    if data.count(b"[") + data.count(b"{") <= 8:
-        return 8
-    marks = np.frombuffer(STRING.sub(b"", data), np.uint8)
-    steps = np.isin(marks, (91, 123)).astype(np.int8) - np.isin(marks, (93, 125)).astype(np.int8)
-    return int(np.cumsum(steps, dtype=np.int32).max(initial=0))
-
-
-def looks_like_lines(head: str) -> bool:
-    """Whether this is one JSON value a line rather than one document."""
-    lines = [line for line in head.split("\n") if line.strip()][:50]
-    whole = sum(is_object(line) for line in lines)
-    if len(lines) == 1 or lines[0].strip() in {"[", "{"}:
+        return isinstance(notation(line, depth), dict | list)
+    except ValueError:
         return False
-    return bool(lines) and lines[0].lstrip().startswith(("{", "[")) and whole >= 0.5 * len(lines[:-1] or lines)
 
 
-def is_object(line: str) -> bool:
+def strict(line: bytes, depth: int) -> Any:
+    return parse(line.strip().removeprefix(BOM), depth)
+
+
+def with_comma(line: bytes, depth: int) -> Any:
+    return strict(line.strip().removesuffix(b","), depth)
+
+
+def like_python(line: bytes, depth: int) -> Any:
     try:
-        return isinstance(json.loads(line), dict | list)
-    except (ValueError, RecursionError):
-        return False
+        return with_comma(line, depth)
+    except ValueError:
+        return python_value(line.strip().removeprefix(BOM).removesuffix(b",").decode("utf-8", "replace"), depth)
 
 
 # --- One document -------------------------------------------------------------------------------------------------------
-def document(data: bytes, name: str, limits: Limits) -> list[Any]:
+def document(data: bytes, desk: Desk) -> Laid:
     """The records of a JSON document, wherever they lie."""
+    found = layouts.laid_out(whole_value(data, desk.name, desk.limits))
+    if found is None:
+        example = '[{"text": "...", "label": "..."}]'
+        raise desk.fail("no_records", f"{desk.name} holds no list of records. Expected is a list such as {example}.")
+    laid = layouts.named_by_first(found)
+    desk.labels |= set(laid.labels)
+    if laid.title:
+        desk.findings.append(Finding("layout", f"{desk.name} was read as {laid.title}.", "info"))
+    if laid.cut:
+        text = f"{desk.name} is a part of a data set: {laid.cut}. Download the whole one as Parquet if you want all of it."
+        desk.findings.append(Finding("part_of_data", text, asks="confirmation"))
+    return laid
+
+
+def whole_value(data: bytes, name: str, limits: Limits) -> Any:
+    """One value, or a list of those that follow each other."""
     try:
         value = parse(data, limits.depth)
+        return parse(value, limits.depth) if isinstance(value, str) else value  # JSON that was written down as JSON once more
     except ValueError as error:
-        raise ReadingError("not_json", f"{name} starts like JSON but cannot be read: {error}. Export it again, or as CSV.", name) from None
-    found = list(questions_of(value)) if is_squad(value) else records_in(value)
-    if found is None:
-        raise ReadingError(
-            "no_records", f'{name} holds no list of records. Expected is a list such as [{{"text": "...", "label": "..."}}].', name
-        )
-    return found
+        why = error
+    text = data.decode("utf-8", "replace")
+    for other in (one_after_another, python_value) if "comment" not in str(why) else ():
+        try:
+            return other(text, limits.depth)
+        except ValueError:
+            continue
+    raise ReadingError("not_json", f"{name} starts like JSON but cannot be read: {why}. Export it again, or as CSV.", name)
 
 
 def too_large(name: str, limits: Limits) -> ReadingError:
@@ -85,84 +107,10 @@ def too_large(name: str, limits: Limits) -> ReadingError:
     return ReadingError("too_large", text, name)
 
 
-def is_squad(value: Any) -> bool:
-    data = value.get("data") if isinstance(value, dict) else None
-    return isinstance(data, list) and any(isinstance(d, dict) and isinstance(d.get("paragraphs"), list) for d in data[:10])
-
-
-def questions_of(value: dict[str, Any]) -> Iterator[Record]:
-    """The questions of a SQuAD file, each with its passage, its first answer and all of them; no answer: empty."""
-    for article in value["data"]:
-        if not isinstance(article, dict):
-            continue
-        for paragraph in article.get("paragraphs") or []:
-            if not isinstance(paragraph, dict):
-                continue
-            for asked in paragraph.get("qas") or []:
-                if isinstance(asked, dict):
-                    known = {"context": paragraph.get("context"), "question": asked.get("question")}
-                    answers = [] if asked.get("is_impossible") else asked.get("answers")
-                    yield {**known, **answer_of(answers), "id": asked.get("id"), "title": article.get("title")}
-
-
-def answer_of(answers: Any) -> Record:
-    """SQuAD's answers, a list of {text, answer_start} or (as data sets on the hub have it) a dict of two lists."""
-    if isinstance(answers, dict):
-        texts, starts = answers.get("text"), answers.get("answer_start")
-        pairs = list(zip(texts, starts, strict=False)) if isinstance(texts, list) and isinstance(starts, list) else []
-    else:
-        pairs = [(a.get("text"), a.get("answer_start")) for a in answers or [] if isinstance(a, dict)]
-    text, start = pairs[0] if pairs else ("", "")
-    return {"answer": text, "start": start, "answers": list(dict.fromkeys(as_text(text) for text, _ in pairs))}
-
-
-def is_question(record: Record) -> bool:
-    """A record with SQuAD's answers in it."""
-    answers = record.get("answers")
-    if isinstance(answers, dict):
-        return {"text", "answer_start"} == answers.keys()
-    return isinstance(answers, list) and bool(answers) and all(isinstance(a, dict) and "answer_start" in a for a in answers)
-
-
-def records_in(value: Any, level: int = 0) -> list[Any] | None:
-    """A list of records; columns beside each other; lists by part; records by key; or one of these below a key."""
-    if isinstance(value, list):
-        return value if any(isinstance(item, dict | list) for item in value[:100]) or level == 0 else None
-    if not isinstance(value, dict) or level > 4 or not value:
-        return None
-    lists = {key: v for key, v in value.items() if isinstance(v, list) and v}
-    if (
-        isinstance(names := value.get("columns"), list)
-        and isinstance(rows := value.get("data"), list)
-        and all(isinstance(n, str) for n in names)
-    ):
-        return [dict(zip(names, row, strict=False)) for row in rows if isinstance(row, list)]
-    if len(lists) > 1 and len({len(v) for v in lists.values()}) == 1 and not any(isinstance(v[0], dict | list) for v in lists.values()):
-        return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
-    tables = {key: v for key, v in lists.items() if isinstance(v[0], dict | list)}
-    if len(tables) > 1:
-        return [{**as_record(record), "split": key} for key, v in tables.items() for record in v]
-    if tables:
-        return next(iter(tables.values()))
-    inner = [v for v in value.values() if isinstance(v, dict)]
-    if len(inner) > 1 and len(inner) == len(value) and len({tuple(sorted(v)) for v in inner[:50]}) <= len(inner[:50]) / 2:
-        return [{"key": key, **v} for key, v in value.items()]
-    below = [found for v in inner if (found := records_in(v, level + 1))]
-    return max(below, key=len) if below else None
-
-
-def as_record(value: Any) -> dict[str, Any]:
-    """A pair or a longer list is a record of columns without names; a bare value has one column."""
-    if isinstance(value, dict):
-        return {**value, **answer_of(value["answers"])} if is_question(value) else value
-    cells = value if isinstance(value, list) else [value]
-    return {f"column_{number}": cell for number, cell in enumerate(cells, 1)}
-
-
 def flatten(value: dict[str, Any], prefix: str = "") -> Record:
     flat: Record = {}
     for key, cell in value.items():
-        if isinstance(cell, dict) and cell:
+        if isinstance(cell, dict) and cell and not any(keys <= cell.keys() for keys in SPOKEN):
             flat |= flatten(cell, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = cell
@@ -177,7 +125,8 @@ class Lists:
     joints: dict[str, str] = field(default_factory=dict)  # sentences or lines of verse: one text, with this in between
 
     @classmethod
-    def of(cls, records: list[Record]) -> Lists:
+    def of(cls, records: list[Record], labels: Collection[str] = ()) -> Lists:
+        """`labels`: columns of labels; of these even a pair is several labels."""
         lengths, texts, mixed = dict[str, set[int]](), dict[str, list[str]](), set[str]()
         for record in records:
             for key, cell in record.items():
@@ -191,7 +140,11 @@ class Lists:
         pairs = {
             key: n
             for key, found in lengths.items()
-            if len(found) == 1 and 0 < (n := min(found)) <= 5 and key not in WHOLE and not (n > 2 and key in joints)
+            if len(found) == 1
+            and 0 < (n := min(found)) <= 5
+            and key not in WHOLE
+            and not (n > 2 and key in joints)
+            and not (n > 1 and (key in labels or is_label(key)))
         }
         return cls(pairs, {key: joint for key, joint in joints.items() if key not in pairs})
 
@@ -210,6 +163,13 @@ class Lists:
         return flat
 
 
+def is_label(key: str) -> bool:
+    """Whether a column is called as labels are, one or several."""
+    hints = {hint for task in TASKS.values() for role in task.roles if role.is_label for hint in role.hints}
+    name = key.rsplit(".", 1)[-1].strip().lower()
+    return bool({name, name.removesuffix("s"), name.removesuffix("es"), re.sub("ies$", "y", name)} & hints)
+
+
 def joint_of(texts: list[str]) -> str:
     """What to put between such texts: a line break where they are lines of verse, a blank where they are sentences; nothing: neither."""
     texts = [text for text in texts if text.strip()]
@@ -218,24 +178,8 @@ def joint_of(texts: list[str]) -> str:
     return "\n" if sorted(map(len, texts))[len(texts) // 2] <= VERSE else " "
 
 
-def as_text(cell: Any) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, str):
-        return cell.replace("\0", "").encode("utf-8", "replace").decode()
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    if isinstance(cell, list | dict):
-        return as_json(cell) if cell else ""
-    return str(cell)
-
-
-def as_json(cell: Any) -> str:
-    return json.dumps(cell, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace").decode()
-
-
 # --- JSON Lines -----------------------------------------------------------------------------------------------------------
-def lines(blocks: Iterable[bytes], desk: Desk) -> Iterator[tuple[int, Any]]:
+def lines(blocks: Iterable[bytes], notation: Notation, desk: Desk) -> Iterator[tuple[int, Any]]:
     """(line, value) of each line that is JSON; the others are rejected by name."""
     number = 0
     for block in blocks:
@@ -252,11 +196,13 @@ def lines(blocks: Iterable[bytes], desk: Desk) -> Iterator[tuple[int, Any]]:
                 )
                 continue
             try:
-                value = parse(line, desk.limits.depth)
+                value = notation(line, desk.limits.depth)
             except ValueError as error:
                 desk.reject(number, "not_json", f"Line {number:,} is no JSON: {error}.", [line.decode("utf-8", "replace")])
                 continue
-            if isinstance(value, dict | list) and value:
+            if isinstance(value, list) and value and all(isinstance(each, dict) for each in value) and not is_chat(value):
+                yield from ((number, each) for each in value)
+            elif isinstance(value, dict | list) and value:
                 yield number, value
             else:
                 desk.reject(
@@ -265,10 +211,32 @@ def lines(blocks: Iterable[bytes], desk: Desk) -> Iterator[tuple[int, Any]]:
 
 
 # --- Records to rows of cells -----------------------------------------------------------------------------------------------
-def rows(values: Iterator[tuple[int, Any]], desk: Desk) -> tuple[list[str], list[str], Iterator[tuple[int, list[str]]]]:
-    """(original names, unique names, rows). The first records say which columns there are; a rare other key is named."""
-    raw = [(number, flatten(as_record(value))) for number, value in islice(values, FIRST)]
-    lists = Lists.of([record for _, record in raw])
+def rows(
+    values: Iterator[tuple[int, Any]], desk: Desk, by_line: bool = True
+) -> tuple[list[str], list[str], Iterator[tuple[int, list[str]]]]:
+    """(original names, unique names, rows). The first records say which shape they have and which columns there are; a rare
+    other key is named. Rows of a document, which has no lines that count, are numbered as they come."""
+    sample = list(islice(values, FIRST))
+    shape = shapes.recognised([value for _, value in sample])
+
+    count = 0
+
+    def flat(records: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Record]]:
+        nonlocal count
+        for line, value in records:
+            number = line if by_line else count + 1
+            try:
+                for record in shape.rows(value):
+                    count += 1
+                    yield line if by_line else count, flatten(record)
+            except shapes.LeftOut as reason:
+                desk.reject(
+                    number, "not_labelled", f"Record {number:,} is left out: {reason}.", map(as_text, flatten(as_record(value)).values())
+                )
+                count += 1
+
+    raw = list(flat(sample))
+    lists = Lists.of([record for _, record in raw], shape.labels)
     first = [(number, lists.spread(record)) for number, record in raw]
     seen = Counter(key for _, record in first for key in record)
     least = max(1, len(first) // 100) if len(first) >= 20 else 0
@@ -279,8 +247,9 @@ def rows(values: Iterator[tuple[int, Any]], desk: Desk) -> tuple[list[str], list
     def each() -> Iterator[tuple[int, list[str]]]:
         for number, value in first:
             yield from row(number, value)
-        for number, value in values:
-            yield from row(number, lists.spread(flatten(as_record(value))))
+        for number, record in flat(values):
+            yield from row(number, lists.spread(record))
+        desk.findings += shape.findings(desk.name)
 
     def row(number: int, record: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
         strange = [key for key in record if key not in seen or seen[key] <= least]
@@ -293,4 +262,6 @@ def rows(values: Iterator[tuple[int, Any]], desk: Desk) -> tuple[list[str], list
         yield number, [record.get(key, "") for key in keys]
 
     originals = ["" if re.fullmatch(r"column_\d+", key) else key for key in keys]
-    return originals, desk.name_columns(originals), each()
+    names = desk.name_columns(originals)
+    desk.labels |= {name for name, original in zip(names, originals, strict=True) if original in shape.labels}
+    return originals, names, each()

@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from webapp.datasets.reading import SPLIT, Column
+from webapp.datasets.reading import SPLIT, Column, templates
 from webapp.datasets.reading.columns import MOST_LABELS, is_split, share
-from worker.nlp import TASKS, Task
+from webapp.datasets.reading.staging import beginnings, first_rows
+from worker.nlp import KINDS, Task
 from worker.nlp.languages import NAMES
 from worker.spec import Role
 
 EAST_ASIAN = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 RECORDS = ("[{", "{")  # a cell that begins like this is a record, not a text
+COMPARED = 1_000  # rows from which it is told what a column holds
 IN_ORDER = "a column of texts, taken in the order of the file"
 FEW_VALUES = 20  # different short values, as labels have
+SEEN = 500  # characters of a text that tell its script
 NATIVE = (
     "deutsch englisch französisch chinesisch français anglais allemand chinois español inglés italiano português русский "
     "английский mandarin 中文 英文 汉语 漢語 英语 英語 日语 日本語 法语 德语 한국어"
@@ -66,6 +69,8 @@ def with_roles(columns: list[Column], task: Task, rows: int, has_parts: bool) ->
 def suggested(columns: list[Column], task: Task, rows: int, has_parts: bool) -> Taken:
     """Labels first, they are the most recognisable; then texts by name; then what is still lacking, by what the columns hold."""
     taken: Taken = {}
+    if columns_of_pairs(columns) and not is_of_pairs(task):
+        columns = [c for c in columns if c.name not in columns_of_pairs(columns)]
     if not has_parts and (split := next((c for c in columns if is_split(c)), None)):
         taken[split.name] = (SPLIT, "its values are names of parts: " + ", ".join(h["name"] for h in split.histogram[:3]), False)
     texts = [role for role in task.roles if not role.is_label]
@@ -74,9 +79,24 @@ def suggested(columns: list[Column], task: Task, rows: int, has_parts: bool) -> 
     for label in (role for role in task.roles if role.is_label):
         free = [c for c in full if c.name not in taken and c.name.strip().lower() not in hints]
         take_best(taken, label, [c for c in free if label.required or hinted(c, label) > 2], rows)
-    for role, column, reason in by_name(texts, [c for c in full if c.name not in taken]):
-        taken[column.name] = (role.name, reason, True)
+    free = [c for c in full if c.name not in taken]
+    pair, sure = in_languages(texts, free)
+    for role, column, reason in by_name(texts, free):
+        taken[column.name] = (role.name, reason, sure or column not in pair)
+    idle = {role.name for role in texts if role.without in {name for name, _, _ in taken.values()}}
+    taken = {column: what for column, what in taken.items() if what[0] not in idle}
     return taken | by_content(task, columns, taken, rows)
+
+
+def is_of_pairs(task: Task) -> bool:
+    return {"chosen", "rejected"} <= {role.name for role in task.roles}
+
+
+def columns_of_pairs(columns: list[Column]) -> list[str]:
+    """The better and the worse answer of preference pairs. The worse one must not be learnt, the better one not as if it stood alone."""
+    wanted = [replace(role, required=True) for task in KINDS.values() if is_of_pairs(task) for role in task.roles if role.required]
+    found = {role.name: column.name for role, column, _ in by_name(wanted, columns) if hinted(column, role) > 2}
+    return list(found.values()) if len(found) == 2 else []
 
 
 def take_best(taken: Taken, role: Role, free: list[Column], rows: int) -> None:
@@ -99,15 +119,29 @@ def by_name(roles: list[Role], columns: list[Column]) -> Iterator[tuple[Role, Co
         if (sure := hinted(column, role)) and (sure > 2 if not role.required else len(lone) > 1)
     ]
     given: set[str] = set()
+    pair, _ = in_languages(roles, columns)
+    for role, column in zip((role for role in roles if role.language), pair, strict=False):
+        given |= {role.name, f"column {column.name}"}
+        yield role, column, f'called "{column.name}", in the order of the file'
     for _, _, role, column in sorted(rated, key=lambda each: each[:2], reverse=True):
         if not given & {role.name, f"column {column.name}"}:
             given |= {role.name, f"column {column.name}"}
             yield role, column, f'called "{column.name}"'
-    languages = [role for role in roles if role.language and role.name not in given]
-    spoken = [c for c in columns if is_language(c.name)]
-    if len(spoken) > 1:
-        for role, column in zip(languages, (c for c in spoken if f"column {c.name}" not in given), strict=False):
-            yield role, column, f'called "{column.name}"'
+
+
+def in_languages(roles: list[Role], columns: list[Column]) -> tuple[list[Column], bool]:
+    """(columns that are called by their languages, in the order of the file, which is the direction of a translation; whether
+    there are no more than two). None where other words of the names, such as source and target, say what is what."""
+    languages = [role for role in roles if role.language]
+    spoken = [c for c in columns if is_language(c.name) and c.type == "text" and c.distinct > 2]
+    told = [c for c in spoken if any(hint not in LANGUAGES and hint in own_words(c, spoken) for role in languages for hint in role.hints)]
+    return ([], True) if len(languages) < 2 or len(spoken) < 2 or told else (spoken[: len(languages)], len(spoken) == len(languages))
+
+
+def own_words(column: Column, others: list[Column]) -> set[str]:
+    """Words of a name that are not in the names of all the others."""
+    words = [set(re.split(r"[\s_.\-]+", c.name.strip().lower())) for c in {o.name: o for o in [column, *others]}.values()]
+    return words[0] - set.intersection(*words) if len(words) > 1 else words[0]
 
 
 def by_content(task: Task, columns: list[Column], taken: Taken, rows: int) -> Taken:
@@ -135,6 +169,8 @@ def by_content(task: Task, columns: list[Column], taken: Taken, rows: int) -> Ta
 
 def hinted(column: Column, role: Role) -> float:
     """3 for the whole name, 1 for a word of it, a little less for a later hint (the first hints are the surest), else 0."""
+    if role.is_label and column.is_label:
+        return 3.0
     whole = column.name.strip().lower()
     name = re.sub(r"[\s_.]*\d*$", "", whole)
     exact = {whole, name, name.rsplit(".", 1)[-1]}
@@ -166,11 +202,44 @@ def fit(column: Column, role: Role, rows: int) -> tuple[float, str]:
         score -= column.missing / max(1, rows)
         about = f"{column.distinct:,} distinct {'value' if column.distinct == 1 else 'values'}" + (", short" if short else "")
         return score - (0.0 if by_name else 0.9), "; ".join(filter(None, (called, about)))
-    if not by_name and (column.type != "text" or all(example.startswith(RECORDS) for example in column.examples)):
+    if not by_name and (column.type != "text" or is_record(column)):
         return (-1.0, "")
     long = min(column.mean_chars, 400.0) / 100 + (0.3 if column.distinct > 0.5 * rows else -0.3)
     about = f"the longest texts, {column.mean_chars:.0f} characters on average" if column.mean_chars > 20 else ""
     return by_name + long, "; ".join(filter(None, (called, about)))
+
+
+# --- Several columns as one text ---------------------------------------------------------------------------------------------
+def templated(mapping: dict[str, str], columns: list[Column], task: Task) -> tuple[dict[str, str], list[str]]:
+    """(the mapping, in which a text may be a template of several columns; the columns that a person should see in it). What is
+    called as in Alpaca and Dolly needs no look."""
+    known, taken, looked = {c.name: c for c in columns}, {*mapping.values()}, list[str]()
+    found = dict(mapping)
+    for role in (r for r in mapped(task, mapping) if r.leads or r.follows):
+        own = known[mapping[role.name]]
+        free = [c for c in columns if c.name not in taken and c.type == "text" and not {"{", "}"} & {*c.name}]
+        before, after = ([c.name for c in free if c.name.strip().lower() in names] for names in (role.leads, role.follows))
+        if (before or after) and not is_record(own) and not {"{", "}"} & {*own.name}:
+            found[role.name] = templates.of([*before, own.name, *after])
+            looked += before
+            taken |= {*before, *after}
+    return found, looked
+
+
+def repeated(rows: pl.LazyFrame, used: set[str], columns: list[Column]) -> set[str]:
+    """Columns that say once more what a used one says, as a ready-made prompt beside its parts does."""
+    free = [c.name for c in columns if c.name not in used and c.type == "text"]
+    few = first_rows(rows.select(pl.col(name).str.strip_chars() for name in {*free, *used}), COMPARED)
+    return {name for name in free if any(repeats(few, name, other) for other in used)}
+
+
+def repeats(few: pl.DataFrame, one: str, other: str) -> bool:
+    full = few.filter((pl.col(one) != "") & (pl.col(other).str.len_chars() > 2))
+    return full.height > 0 and int(full.select(pl.col(one).str.contains(pl.col(other), literal=True).sum()).item()) > 0.9 * full.height
+
+
+def is_record(column: Column) -> bool:
+    return bool(column.examples) and all(example.startswith(RECORDS) for example in column.examples)
 
 
 # --- Which task ------------------------------------------------------------------------------------------------------------
@@ -183,7 +252,9 @@ class Guess:
 
 def guess(columns: list[Column], rows: pl.LazyFrame, total: int, has_parts: bool) -> Guess:
     """The task that a file is most likely for: names of columns that fit all of its roles, else a column of labels, else texts."""
-    tasks = list(TASKS.values())
+    tasks = list(KINDS.values())
+    if columns_of_pairs(columns):
+        return next(Guess(task, True, len(task.roles)) for task in tasks if is_of_pairs(task))
     rated = [Guess(task, True, names_for(columns, task, total)) for task in tasks]
     best = max(rated, key=lambda each: each.names)
     labelled = [task for task in tasks if any(role.is_label and role.required for role in task.roles)]
@@ -247,6 +318,6 @@ def in_two_scripts(columns: list[Column], rows: pl.LazyFrame) -> bool:
     texts = [c.name for c in columns if c.type == "text" and c.distinct > 2]
     if len(texts) < 2:
         return False
-    few = rows.select(texts).head(1_000).collect()
+    few = beginnings(rows.select(texts), 1_000, SEEN)
     shares = [share(few[text], EAST_ASIAN) for text in texts]
     return max(shares) > 0.6 and min(shares) < 0.4

@@ -46,6 +46,14 @@ def keyed(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col("key").min().over("alike")).drop("alike")
 
 
+def by_question(rows: pl.DataFrame, key: str) -> tuple[pl.DataFrame, list[Finding]]:
+    """Where all rows without a label share one or two keys, as an instruction for all of them, each row is drawn for itself."""
+    if (rows["label"] != "").any() or rows["key"].n_unique() > 2:
+        return rows, []
+    text = f"Nearly all rows have the same {key}, so they were drawn one by one: held-out rows ask what training rows ask too."
+    return rows.with_columns(pl.col("whole").alias("key")), [Finding("one_question", text, "warning", rows.height)]
+
+
 def drawn(rows: pl.DataFrame, seed: int, shares: list[float]) -> tuple[pl.Series, list[Finding]]:
     """A stratified draw. Copies of a text stay together, and so do its other spellings (`alike`); a class with two texts is on two sides, with three on all."""
     groups = rows.group_by("key").agg(pl.col("label").min(), pl.len().alias("n"))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from webapp.datasets.reading import MIB, Problem, ReadingError
+from webapp.datasets.reading import MIB, Problem, ReadingError, encodings
+from webapp.datasets.reading.encodings import Guess, title
 
 BLOCK = 8 * MIB
 SAMPLE = 4 * MIB
+LOOKED_AT = 20_000  # characters
 LINE = 8 * MIB  # longest line that is still looked at
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -20,25 +22,9 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-EAST = ("gb18030", "big5", "cp932", "euc_kr", "euc_jp")
-WEST = ("cp1252", "mac_roman", "cp1250")  # mostly ASCII letters
-OTHER = ("cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874")  # mostly others
-STRANGE = 0.35
-FEW = 10  # bytes above ASCII; fewer prove nothing
-NAMES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "gb18030": "GB18030", "cp1252": "Windows-1252"}
+WITH_STATE = ("utf-16", "utf-32", "iso2022", "hz")  # encodings of which a line cannot be read alone
 CONTROL = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1a\x1b")) + b"\x7f"
 Note = Callable[[Problem], None]
-
-
-@dataclass(frozen=True)
-class Guess:
-    encoding: str
-    confidence: float = 1.0
-    others: list[str] = field(default_factory=list)
-
-
-def title(encoding: str) -> str:
-    return NAMES.get(encoding, encoding)
 
 
 def detect(path: Path, name: str) -> Guess:
@@ -49,18 +35,21 @@ def detect(path: Path, name: str) -> Guess:
         if sample.startswith(bom):
             return Guess(encoding)
     if wide := without_bom(sample):
-        return Guess(wide, 0.9, ["utf-8"])
+        return Guess(wide, 0.9, ("utf-8",))
+    if shifted := encodings.escaped(sample[: sample.rfind(b"\n", 0, 65_536) + 1 or None]):
+        return Guess(shifted)
     odd = len(sample) - len(sample.translate(None, CONTROL)) + max(0, sample.count(0) - 8)
     if odd > len(sample) / 50:
         raise ReadingError("binary", f"{name} is not text: it holds bytes that no text has. Export the data as CSV.", file=name)
-    lines = [line for line in sample[: sample.rfind(b"\n") + 1 or None].splitlines() if not line.isascii()]
+    whole = sample[: sample.rfind(b"\n") + 1 or None]
+    lines = [line for line in whole.splitlines() if not line.isascii()]
     good = sum(is_utf8(line) for line in lines)
     if len(lines) == good:
         return Guess("utf-8")
     some = b"\n".join(lines)[:65_536]
     if good >= (0.2 if paired(some) else 0.02) * len(lines):  # by chance a line of GBK is valid UTF-8, hardly one of Latin-1
-        return Guess("utf-8", 0.6, ["cp1252", "gb18030"])
-    return legacy(some)
+        return Guess("utf-8", 0.6, ("cp1252", "gb18030"))
+    return encodings.guess(some[: some.rfind(b"\n")] if len(some) == 65_536 else some)
 
 
 def without_bom(sample: bytes) -> str:
@@ -70,7 +59,21 @@ def without_bom(sample: bytes) -> str:
         return "utf-16-le"
     if sample[::2].count(0) > 0.4 * half and sample[1::2].count(0) < 0.05 * half:
         return "utf-16-be"
+    if sample.count(0):  # East Asian text: NUL bytes only in line ends and marks
+        fits = [name for name in ("utf-16-le", "utf-16-be") if is_text(encodings.decoded(sample[: len(sample) // 2 * 2], name))]
+        return fits[0] if len(fits) == 1 else ""
     return ""
+
+
+def is_text(text: str | None) -> bool:
+    """Lines of letters, without characters that nobody writes."""
+    if not text or "\n" not in text or "\0" in text:
+        return False
+    strange = sum(unicodedata.category(c) in {"Cn", "Co", "Cc"} and c not in "\t\r\n" for c in text[:LOOKED_AT])
+    everyday = sum(
+        c.isascii() or "\u3000" <= c <= "\u30ff" or "\u4e00" <= c <= "\u9fff" or "\uac00" <= c <= "\ud7a3" for c in text[:LOOKED_AT]
+    )
+    return not strange and everyday > 0.8 * len(text[:LOOKED_AT])
 
 
 def is_utf8(line: bytes) -> bool:
@@ -81,69 +84,12 @@ def is_utf8(line: bytes) -> bool:
     return True
 
 
-def legacy(sample: bytes) -> Guess:
-    """One of the encodings from before UTF-8. East Asian ones show by pairs of high bytes, others by how many letters are high."""
-    many = len(re.findall(rb"[\x80-\xff]", sample))
-    if (pairs := paired(sample)) and many >= FEW:
-        east = sorted((strangeness(sample.decode(e, "replace"), e), e) for e in EAST if decodes(sample, e))
-        if east and east[0][0] < STRANGE:
-            return Guess(east[0][1], 0.9 if len(sample) > 200 else pairs * 0.7, [*(e for _, e in east[1:]), "cp1252"])
-    high = many / max(1, len(re.findall(rb"[A-Za-z\x80-\xff]", sample)))
-    candidates = WEST if high < 0.3 or many < FEW else tuple(reversed(OTHER))
-    found = candidates[0]
-    if not decodes(sample, found) or candidates is not WEST:
-        from charset_normalizer import from_bytes
-
-        found = next((m.encoding for m in from_bytes(sample, cp_isolation=list(candidates)) if m.encoding in candidates), candidates[-1])
-    return Guess(found, 0.8, [e for e in (*WEST, *OTHER, "gb18030") if e != found])
-
-
 def paired(sample: bytes) -> float:
     """Share of high bytes that stand in runs of two or more; in Western text a high byte mostly stands alone."""
     high = len(re.findall(rb"[\x80-\xff]", sample))
     alone = len(re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", sample))
     share = 1 - alone / max(1, high)
     return share if share > 0.5 else 0.0
-
-
-def decodes(sample: bytes, encoding: str) -> bool:
-    try:
-        codecs.getincrementaldecoder(encoding)().decode(sample)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def strangeness(text: str, encoding: str) -> float:
-    """How unlikely this text is, as shares of characters: the usual ones of each script cost nothing."""
-    wide = [c for c in text if c > "\x7f"]
-    if not wide:
-        return 1.0
-    kana = sum("\u3040" <= c <= "\u30ff" for c in wide)
-    hangul = sum("\uac00" <= c <= "\ud7a3" for c in wide)
-    common = sum(is_common(c, encoding) for c in wide)
-    punctuation = sum(c in "，。！？、；：“”‘’《》（）…—「」·￥　" for c in wide)
-    at_home = {"cp932": kana, "euc_jp": kana, "euc_kr": hangul}.get(encoding, 0)
-    return 1 - (common + punctuation + at_home) / len(wide)
-
-
-def is_common(c: str, encoding: str) -> bool:
-    """A character of the first, everyday level of its national standard."""
-    if not "\u4e00" <= c <= "\u9fff":
-        return False
-    first = {
-        "gb18030": ("gb2312", 0xB0, 0xD7),
-        "big5": ("big5", 0xA4, 0xC6),
-        "cp932": ("cp932", 0x88, 0x98),
-        "euc_jp": ("euc_jp", 0xB0, 0xCF),
-    }
-    if encoding not in first:
-        return False
-    codec, low, high = first[encoding]
-    try:
-        return low <= c.encode(codec)[0] <= high
-    except UnicodeEncodeError:
-        return False
 
 
 def taste(path: Path, encoding: str, size: int) -> str:
@@ -160,7 +106,7 @@ def blocks(
 ) -> Iterator[bytes]:
     """The text as UTF-8, whole lines at a time. Lines that do not fit the encoding are read as well as can be, and named."""
     total, line, rest = path.stat().st_size, 1, b""
-    wide = codecs.getincrementaldecoder(encoding)("replace") if encoding.startswith(("utf-16", "utf-32")) else None
+    wide = codecs.getincrementaldecoder(encoding)("replace") if encoding.startswith(WITH_STATE) else None
     with path.open("rb") as file:
         skip_bom(file.read(4), encoding, file.seek)
         while True:
@@ -180,6 +126,8 @@ def blocks(
                 whole, rest = rest, b""
             clean = tidy(whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n"), "utf-8" if wide else encoding, line, note)
             line += clean.count(b"\n")
+            if b"\xef" in clean and codecs.BOM_UTF8 in clean:  # files that were joined have one at the beginning of each
+                clean = clean.removeprefix(codecs.BOM_UTF8).replace(b"\n" + codecs.BOM_UTF8, b"\n")
             if clean:
                 yield clean
             if not data:

@@ -1,16 +1,12 @@
 """How numbers and queries stand on the pages of datasets."""
 
 import json
-from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
 from django.template import Library
-from django.utils.timesince import timesince
-from django.utils.timezone import now
-from django.utils.translation import gettext as _
 
-from worker.nlp import Task
+from worker.nlp import Task, chats
 from worker.spec import Role
 
 register = Library()
@@ -33,15 +29,28 @@ def pairs(values: dict[str, Any]) -> list[tuple[str, Any]]:
 def readable(value: Any) -> str:
     """A cell for people: a chat as lines, a list of texts as texts; all else as it is."""
     text = "" if value is None else str(value)
-    if not text.startswith("[") or len(text) > LONGEST_LIST:
+    if not text.startswith(("[", "{")) or len(text) > LONGEST_LIST:
         return text
+    try:
+        messages = chats.messages_of(text)
+    except chats.Unclear:
+        messages = None
+    if messages is not None:
+        return "\n".join(f"{message['role']}: {said(message)}" for message in messages)
     try:
         items = json.loads(text)
     except ValueError:
         return text
-    if items and all(isinstance(item, dict) and {"role", "content"} <= item.keys() for item in items):
-        return "\n".join(f"{item['role']}: {item['content']}" for item in items)
-    return " · ".join(items) if all(isinstance(item, str) for item in items) else text
+    return " · ".join(items) if isinstance(items, list) and all(isinstance(item, str) for item in items) else text
+
+
+def said(message: chats.Message) -> str:
+    """What a message says, and the functions that it calls."""
+    calls = [
+        f"{call['function']['name']}({json.dumps(call['function']['arguments'], ensure_ascii=False)})"
+        for call in message.get("tool_calls", [])
+    ]
+    return " ".join(filter(None, [message["content"], *calls]))
 
 
 @register.filter
@@ -49,13 +58,6 @@ def roles(task: Task) -> list[tuple[Role, bool]]:
     """Each role, and whether one can do without it. Where none is required, some of them together are, as `help` says."""
     some = any(role.required for role in task.roles)
     return [(role, some and not role.required) for role in task.roles]
-
-
-@register.filter
-def ago(moment: datetime) -> str:
-    if now() - moment < timedelta(minutes=1):
-        return _("just now")
-    return _("%(span)s ago") % {"span": timesince(moment).split(",")[0]}
 
 
 @register.simple_tag

@@ -56,7 +56,7 @@ def when(moment: datetime | None) -> str | SafeString:
         return ""
     age = now() - moment
     words = _("just now") if age.total_seconds() < 60 else _("%(span)s ago") % {"span": timesince(moment, depth=1)}
-    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), words)
+    return format_html('<time datetime="{}" data-ago>{}</time>', moment.isoformat(), words)
 
 
 @register.simple_tag

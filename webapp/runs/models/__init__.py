@@ -2,6 +2,6 @@
 
 from webapp.runs.models.attempt import Attempt, Fenced
 from webapp.runs.models.curve import Checkpoint, MetricChunk
-from webapp.runs.models.run import IdempotencyConflict, Run, advice_for, suggested
+from webapp.runs.models.run import IdempotencyConflict, Run, advice_for, fit, suggested
 
-__all__ = ["Attempt", "Checkpoint", "Fenced", "IdempotencyConflict", "MetricChunk", "Run", "advice_for", "suggested"]
+__all__ = ["Attempt", "Checkpoint", "Fenced", "IdempotencyConflict", "MetricChunk", "Run", "advice_for", "fit", "suggested"]

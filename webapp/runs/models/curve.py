@@ -47,7 +47,7 @@ class Checkpoint(models.Model):
         return {metric.name: self.metric} if metric and self.metric is not None else {}
 
     def keep(self, actor: Actor) -> ModelVersion:
-        """Make a model of it, which stays when the checkpoint goes: a data worker writes it. Asked twice, it is made once.
+        """Save as model, which stays when the checkpoint goes: a data worker writes it. Asked twice, it is made once.
 
         Raises Denied, and SpecError when the checkpoint was cleared away or the disk is full.
         """
@@ -62,7 +62,7 @@ class Checkpoint(models.Model):
             hold(Path(self.path), model.draft / "checkpoint")
             with transaction.atomic():
                 model.save(force_insert=True)
-                WorkItem.add("keep_checkpoint", model.pk)
+                WorkItem.add("keep_checkpoint", model.pk, team=model.team_id)
                 if not Checkpoint.objects.filter(pk=self.pk, model=self.model).update(model=model):
                     raise Overtaken
         except BaseException as problem:

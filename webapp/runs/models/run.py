@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,10 +24,13 @@ from webapp.runs import states
 from webapp.runs.states import Change, Row
 from webapp.work.models import Claimable, Worker, hence
 from worker.nlp import TASKS
+from worker.nlp.languages import NAMES
 from worker.spec import Setting, SpecError, Wish
 
 DECIDING = ("state", "desired", "fence", "attempts_total", "attempts_fruitless", "oom_replans")
 CLEARED = (states.SUCCEEDED, states.CANCELLED)  # a failed run keeps its last checkpoints, in case somebody wants them
+
+MOST_NAMED = 6  # languages of a base model
 
 
 class IdempotencyConflict(Exception):
@@ -222,8 +225,13 @@ class Run(TeamScoped, Claimable):
 
     @property
     def baselines(self) -> dict[str, Any]:
-        """The free baselines of its data: {"split", "rows", "scores": {name: {metric: value}}}."""
+        """The baselines of its data: {"split", "rows", "scores": {name: {metric: value}}}."""
         return dict(self.version.baselines or {})
+
+    @property
+    def base_reason(self) -> str:
+        """Why this base, as far as the language of the rows goes."""
+        return fit(self.version, self.base)
 
     def position(self) -> int | None:
         """Its place in the queue from 1, or None when it does not wait."""
@@ -352,6 +360,24 @@ def advice_for(version: DatasetVersion) -> dict[str, tuple[Any, str]]:
     """What these rows ask for otherwise than usual: {setting: (value, the reason as a sentence)}."""
     labels = {label["name"]: label["rows"] for label in version.labels}
     return TASKS[version.task].advice(version.rows, labels) if version.task in TASKS else {}
+
+
+def fit(version: DatasetVersion, base: ModelVersion) -> str:
+    """A sentence on whether `base` reads what `version` is written in; empty where that is not known of the rows."""
+    if not version.languages:
+        return ""
+    words = {"languages": named(version.languages), "known": named(base.languages)}
+    if base.reads(version.languages):
+        return _("The texts are in %(languages)s, which this base model reads.") % words
+    if base.languages:
+        return _("The texts are in %(languages)s, and this base model reads only %(known)s: expect weak results.") % words
+    return _("The texts are in %(languages)s; it is not known whether this base model reads that.") % words
+
+
+def named(codes: Iterable[str]) -> str:
+    """Languages as people call them, as in “Chinese, English”."""
+    names = [_(NAMES[code]) if code in NAMES else code for code in codes]
+    return ", ".join(names) if len(names) <= MOST_NAMED else _("%(count)s other languages") % {"count": len(names)}
 
 
 def suggested(setting: Setting, method: str, advice: Mapping[str, tuple[Any, str]]) -> Any:

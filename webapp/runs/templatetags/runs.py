@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib.humanize.templatetags import humanize
 from django.template import Library
-from django.utils.timesince import timesince
-from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -17,11 +15,11 @@ from worker.nlp import TASKS
 register = Library()
 
 STATES = {
-    "queued": (gettext_lazy("In line"), "warn"),
+    "queued": (gettext_lazy("Queued"), "warn"),
     "starting": (gettext_lazy("Starting"), "live"),
     "running": (gettext_lazy("Running"), "live"),
     "finalizing": (gettext_lazy("Scoring"), "live"),
-    "retry_wait": (gettext_lazy("Will try again"), "warn"),
+    "retry_wait": (gettext_lazy("Retrying"), "warn"),
     "paused": (gettext_lazy("Paused"), "warn"),
     "stopping": (gettext_lazy("Stopping"), "warn"),
     "succeeded": (gettext_lazy("Done"), "good"),
@@ -32,24 +30,24 @@ OUTCOMES = {
     "succeeded": gettext_lazy("Finished"),
     "cancelled": gettext_lazy("Cancelled"),
     "paused": gettext_lazy("Paused"),
-    "drained": gettext_lazy("The worker left in order; the run went on elsewhere"),
+    "drained": gettext_lazy("The worker shut down; the run continued elsewhere"),
     "disk_full": gettext_lazy("The disk was full"),
-    "out_of_memory": gettext_lazy("Out of memory; the batch was halved"),
-    "user_data": gettext_lazy("The rows or settings cannot be trained on"),
+    "out_of_memory": gettext_lazy("Out of memory; the batch was split in two"),
+    "user_data": gettext_lazy("These rows or settings cannot be used for training"),
     "unsafe_model": gettext_lazy("The base model is not safe to load"),
-    "damaged": gettext_lazy("The checkpoint was damaged; the run went on from the one before"),
-    "stalled": gettext_lazy("The trainer hung and was stopped"),
+    "damaged": gettext_lazy("The checkpoint was damaged; the run continued from the previous one"),
+    "stalled": gettext_lazy("The trainer stopped responding and was ended"),
     "start_timeout": gettext_lazy("The trainer did not start in time"),
     "lost": gettext_lazy("The worker was lost"),
     "crash": gettext_lazy("The trainer ended unexpectedly"),
 }
 
 PROGRESS = {
-    "tokenising": gettext_lazy("Cutting the texts into tokens"),
+    "tokenising": gettext_lazy("Tokenizing"),
     "caching": gettext_lazy("Computing the frozen layers once"),
-    "scoring": gettext_lazy("Scoring the held-out rows"),
+    "scoring": gettext_lazy("Evaluating on the held-out rows"),
     "answering": gettext_lazy("Answering held-out rows"),
-    "comparing": gettext_lazy("Answering them with the base model, to compare"),
+    "comparing": gettext_lazy("Answering them with the base model, for comparison"),
 }
 
 
@@ -117,15 +115,6 @@ def ordinal(place: int) -> str:
 @register.filter
 def until(start: datetime | None, end: datetime | None) -> str:
     return span((end - start).total_seconds()) if start and end else "–"
-
-
-@register.filter
-def ago(moment: datetime | None) -> str:
-    if moment is None:
-        return "–"
-    if now() - moment < timedelta(minutes=1):
-        return _("just now")
-    return _("%(span)s ago") % {"span": timesince(moment).split(",")[0]}
 
 
 @register.filter

@@ -1,0 +1,48 @@
+"""Six plain sentences in each of the languages whose old encodings people still send."""
+
+SENTENCES = {
+    "ko": "이 주전자는 생각보다 물이 빨리 끓어요.|배송이 너무 늦어서 실망했습니다.|색깔이 예쁘고 튼튼해서 마음에 듭니다.|설명서가 없어서 사용하기 어려웠어요.|가격에 비해 품질이 아주 좋습니다.|일주일 만에 고장이 났습니다.",
+    "ja": "このやかんは思ったより早くお湯が沸きます。|配達がとても遅くてがっかりしました。|色がきれいで丈夫なので気に入っています。|説明書がなくて使い方がわかりません。|値段のわりに品質がとても良いです。|一週間で壊れてしまいました。",
+    "zh": "这个水壶烧水比我想的快。|送货太慢了，让人失望。|颜色好看，也很结实，我很喜欢。|没有说明书，不知道怎么用。|价格不贵，质量很好。|用了一个星期就坏了。",
+    "zh-hant": "這個水壺燒水比我想的快。|送貨太慢了，讓人失望。|顏色好看，也很結實，我很喜歡。|沒有說明書，不知道怎麼用。|價格不貴，品質很好。|用了一個星期就壞了。",
+    "pl": "Ten czajnik działa lepiej, niż myślałem.|Przesyłka przyszła za późno i byłem wściekły.|Kolor jest piękny, a całość dość mocna.|Brak instrukcji, więc trudno go używać.|Świetna jakość jak na tę cenę.|Po tygodniu się zepsuł, żałuję zakupu.",
+    "cs": "Tahle konvice vaří rychleji, než jsem čekal.|Zásilka přišla příliš pozdě a byl jsem naštvaný.|Barva je krásná a všechno působí pevně.|Chybí návod, takže se těžko používá.|Skvělá kvalita za tuto cenu, doporučuji.|Po týdnu přestala fungovat, škoda peněz.",
+    "hu": "Ez a kanna gyorsabban forral, mint gondoltam.|A csomag túl későn érkezett, nagyon dühös voltam.|Szép a színe, és erősnek tűnik az egész.|Nincs hozzá leírás, így nehéz használni.|Ezért az árért kiváló minőségű termék.|Egy hét után elromlott, nem ajánlom senkinek.",
+    "ro": "Ceainicul acesta fierbe mai repede decât credeam.|Coletul a venit prea târziu și am fost supărat.|Culoarea este frumoasă, iar construcția pare solidă.|Nu are instrucțiuni, așa că este greu de folosit.|O calitate foarte bună pentru prețul acesta.|După o săptămână s-a stricat, nu îl recomand nimănui.",
+    "hr": "Ovaj čajnik kuha brže nego što sam mislio.|Pošiljka je stigla prekasno i bio sam ljut.|Boja je lijepa, a cijela stvar djeluje čvrsto.|Nema uputa pa ga je teško koristiti, šteta.|Odlična kvaliteta za tu cijenu, baš sam sretan.|Nakon tjedan dana se pokvario, žao mi je što sam ga kupio.",
+    "tr": "Bu çaydanlık düşündüğümden daha hızlı kaynatıyor.|Kargo çok geç geldi, gerçekten kızdım.|Rengi çok güzel ve sağlam görünüyor.|Kılavuzu yok, bu yüzden kullanması güç.|Fiyatına göre kalitesi çok iyi, öneririm.|Bir hafta sonra bozuldu, paramı geri istiyorum.",
+    "ru": "Этот чайник кипятит быстрее, чем я думал.|Посылка пришла слишком поздно, я был зол.|Цвет красивый, и всё выглядит крепким.|Инструкции нет, поэтому трудно пользоваться.|Отличное качество за такую цену.|Через неделю он сломался, очень жаль.",
+    "uk": "Цей чайник кипить швидше, ніж я думав.|Посилка прийшла надто пізно, я був злий.|Колір гарний, і все здається міцним.|Інструкції немає, тому важко користуватися.|Чудова якість за таку ціну, раджу всім.|Через тиждень він зламався, дуже шкода.",
+    "el": "Αυτός ο βραστήρας βράζει πιο γρήγορα από όσο νόμιζα.|Το δέμα ήρθε πολύ αργά και θύμωσα.|Το χρώμα είναι ωραίο και φαίνεται γερό.|Δεν έχει οδηγίες, οπότε είναι δύσκολο στη χρήση.|Πολύ καλή ποιότητα για αυτή την τιμή.|Μετά από μία εβδομάδα χάλασε.",
+    "he": "הקומקום הזה מרתיח מהר יותר ממה שחשבתי.|החבילה הגיעה מאוחר מדי והתאכזבתי.|הצבע יפה והכול נראה חזק.|אין הוראות ולכן קשה להשתמש בו.|איכות מצוינת במחיר הזה.|אחרי שבוע הוא התקלקל.",
+    "ar": "هذه الغلاية تغلي الماء أسرع مما توقعت.|وصل الطرد متأخرا جدا وشعرت بخيبة أمل.|اللون جميل ويبدو المنتج متينا.|لا توجد تعليمات ولذلك يصعب استعماله.|جودة ممتازة مقابل هذا السعر.|تعطل بعد أسبوع واحد فقط.",
+    "th": "กาน้ำนี้ต้มน้ำได้เร็วกว่าที่คิดไว้|ของมาส่งช้ามาก ผิดหวังจริงๆ|สีสวยและดูแข็งแรงดี ชอบมาก|ไม่มีคู่มือเลยใช้งานยาก|คุณภาพดีมากเมื่อเทียบกับราคา|ใช้ได้อาทิตย์เดียวก็เสีย",
+    "de": "Dieser Kessel kocht schneller, als ich dachte, schön.|Das Paket kam viel zu spät, ich war wütend.|Die Farbe gefällt mir, alles wirkt kräftig für den Preis.|Es fehlt die Anleitung, daher ist er schwer zu benützen.|Für das Geld eine großartige Qualität.|Nach einer Woche war er kaputt, ich würde ihn nicht empfehlen.",
+    "fr": "Cette bouilloire chauffe plus vite que je ne l’espérais, très bien.|Le colis est arrivé trop tard, j’étais déçu.|La couleur est très belle et tout a l’air solide, même l’anse.|Il n’y a pas de mode d’emploi, c’est gênant.|Une qualité étonnante à ce prix-là.|Après une semaine elle est cassée, quel dommage où est le vendeur ?",
+    "es": "Esta tetera hierve más rápido de lo que pensé.|El paquete llegó demasiado tarde y me enojé, qué decepción.|El color es bonito y todo parece sólido, está bien.|No trae instrucciones, así que es difícil de usar, ¿no?|Muy buena calidad por este precio, mañana compraré otra.|Después de una semana se rompió, qué daño.",
+    "lt": "Šis virdulys užverda greičiau, nei maniau.|Siuntinys atėjo per vėlai, buvau piktas.|Spalva graži, viskas atrodo tvirta ir gerai pagaminta.|Nėra instrukcijos, todėl sunku naudotis, gaila.|Už šią kainą kokybė tikrai puiki, rekomenduoju.|Po savaitės sugedo, labai gaila pinigų.",
+}
+SENTENCES = {language: text.split("|") for language, text in SENTENCES.items()}
+
+ENCODED = {
+    "ko": ("euc_kr", "cp949", "iso2022_kr"),
+    "ja": ("cp932", "euc_jp", "iso2022_jp"),
+    "zh": ("gb18030", "gb2312", "hz"),
+    "zh-hant": ("big5",),
+    "pl": ("cp1250", "iso8859_2", "cp852"),
+    "cs": ("cp1250", "iso8859_2", "cp852"),
+    "hu": ("cp1250", "iso8859_2", "cp852"),
+    "ro": ("iso8859_16",),
+    "hr": ("cp1250", "iso8859_2"),
+    "tr": ("cp1254", "iso8859_9"),
+    "ru": ("cp1251", "koi8_r", "cp866", "iso8859_5", "mac_cyrillic"),
+    "uk": ("cp1251", "koi8_u", "iso8859_5"),
+    "el": ("cp1253", "iso8859_7"),
+    "he": ("cp1255",),
+    "ar": ("cp1256", "iso8859_6"),
+    "th": ("cp874",),
+    "de": ("cp1252", "iso8859_15", "mac_roman", "cp850"),
+    "fr": ("cp1252", "mac_roman"),
+    "es": ("cp1252", "mac_roman", "cp850"),
+    "lt": ("cp1257", "iso8859_13"),
+}

@@ -1,0 +1,75 @@
+"""What is left to doubt is asked, on the page and by the API, and what is answered is asked no more."""
+
+from tests.datasets.cast import dropped, labour, reviews
+from tests.datasets.languages import SENTENCES
+
+POLISH = "text,label\n" + "".join(f"{line.replace(',', '')} {i},{'ab'[i % 2]}\n" for i, line in enumerate(SENTENCES["pl"] * 5))
+REGIONS = reviews().replace(b",negative", b",EU").replace(b",neutral", b",NA").replace(b",positive", b",APAC")
+
+
+def read(dataset):
+    labour()
+    dataset.refresh_from_db()
+    return dataset
+
+
+def asked(dataset):
+    return {finding["code"] for finding in dataset.latest_import.questions}
+
+
+def test_a_guessed_encoding_is_asked_with_its_readings_side_by_side(alice, signed_in):
+    dataset = read(dropped(alice, POLISH.encode("cp1250")))
+    assert (dataset.state, asked(dataset)) == ("needs_mapping", {"encoding_guessed"})
+    client, address = signed_in(alice), f"/datasets/{dataset.pk}/"
+    page = client.get(address).content.decode()
+    assert "Which reading is right?" in page and page.count("Read as ") == 2 and "Ten czajnik działa" in page
+    assert dataset.reason not in page.split("Before a version is made")[0]  # it is said once
+
+
+def test_another_reading_is_taken_by_one_click_and_settles_the_question(alice, signed_in):
+    dataset = read(dropped(alice, POLISH.encode("iso8859_2")))
+    signed_in(alice).post(f"/datasets/{dataset.pk}/readings/", {"read_as": "ISO-8859-2"})
+    assert read(dataset).state == "ready" and dataset.latest_import.options["encoding"] == "ISO-8859-2"
+
+
+def test_a_mapping_that_came_with_the_file_answers_for_columns_and_not_for_letters(alice):
+    mapping = {"text": "text", "label": "label"}
+    assert asked(read(dropped(alice, POLISH.encode("cp1250"), mapping=mapping))) == {"encoding_guessed"}
+    known = read(dropped(alice, POLISH.encode("cp1250"), mapping=mapping, encoding="windows-1250"))
+    assert known.state == "ready"
+    with_titles = b"headline," + reviews().replace(b"\nThe", b"\nOne of the headlines,The")
+    assert asked(read(dropped(alice, with_titles))) == {"template_proposed"}
+    assert read(dropped(alice, with_titles, mapping=mapping)).state == "ready"
+
+
+def test_a_label_that_reads_as_none_is_kept_where_its_name_is_written(alice, signed_in):
+    dataset = read(dropped(alice, REGIONS))
+    assert asked(dataset) >= {"label_or_none"}
+    labels = [label["name"] for label in dataset.latest_import.report["labels"]]
+    answers = {"role-0": "text", "role-1": "label", "accept_rejected": "on"} | {f"label-{i}": name for i, name in enumerate(labels)}
+    signed_in(alice).post(f"/datasets/{dataset.pk}/versions/", answers)
+    version = read(dataset).latest_version
+    assert (version.rows, [label["name"] for label in version.labels]) == (60, ["APAC", "EU", "NA"])
+
+
+def test_a_label_that_reads_as_none_is_left_out_where_nothing_is_written(alice, signed_in):
+    dataset = read(dropped(alice, REGIONS))
+    labels = [label["name"] for label in dataset.latest_import.report["labels"]]
+    answers = {"role-0": "text", "role-1": "label", "accept_rejected": "on"}
+    answers |= {f"label-{i}": "" if name == "NA" else name for i, name in enumerate(labels)}
+    signed_in(alice).post(f"/datasets/{dataset.pk}/versions/", answers)
+    version = read(dataset).latest_version
+    assert (version.rows, version.rejected) == (40, 20)
+
+
+def test_every_question_leads_to_its_place_on_the_page(alice, signed_in):
+    dataset = read(dropped(alice, REGIONS))
+    page = signed_in(alice).get(f"/datasets/{dataset.pk}/").content.decode()
+    assert 'href="#labels"' in page and 'id="labels"' in page
+
+
+def test_all_encodings_that_people_meet_can_be_chosen(alice, signed_in):
+    dataset = read(dropped(alice, REGIONS))
+    page = signed_in(alice).get(f"/datasets/{dataset.pk}/").content.decode()
+    for name in ("EUC-KR", "ISO-2022-JP", "Windows-1257", "ISO-8859-2", "KOI8-U", "Big5", "Windows-874"):
+        assert f"<option>{name}</option>" in page

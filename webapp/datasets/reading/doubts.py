@@ -1,0 +1,193 @@
+"""What of mapped rows contradicts what they are said to be: whoever brought them should look before a model learns them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from webapp.datasets.reading import PARTS, SPLIT, Column, Finding, roles
+from webapp.datasets.reading.columns import part_of
+from webapp.datasets.reading.staging import first_rows
+from worker.nlp import Task
+from worker.spec import Role
+
+LOOKED_AT = 50_000  # rows whose cells are looked at one by one
+RECORD = r"^\s*(\[\s*(\]|[\[{\"'\d-][\s\S]*\])|\{\s*[\"'][\s\S]*\})\s*$"  # a list or an object of JSON or Python
+MARKUP = r"^\s*<(!doctype|\?xml|[a-zA-Z][\w:-]*(\s[^>]*)?/?>[\s\S]*>\s*$)"
+PLACEHOLDER = (
+    r"(?i)^\s*(lorem ipsum.*|todo|tbd|tba|xxx+|foo(bar)?|asdf+|placeholder.*|insert text.*|text goes here|sample text|\[(deleted|removed)\]"
+    r"|\d+ bytes|<binary>|version https://git-lfs\.github\.com/spec/v1.*|#(n/a|ref!|name\?|value!|div/0!|null!|num!))\s*$"
+)
+MOST_ALIKE = 0.3  # of the rows may hold one and the same text
+FEW_ROWS = 20  # below which that says nothing
+APART = 6.0  # times may the texts of a pair of languages differ in length
+WORDS = 3  # from so many on a cell is a text that people read,
+LONG = 16  # or from so many characters on where there are no blanks between words
+TITLES = ("title", "titles", "headline", "标题")
+PERHAPS_NONE = {"none", ".", "..", "...", "unlabeled", "unlabelled", "unknown", "no label", "empty", "missing", "*", "无", "未知"}
+RARE = 0.6  # of the rows that each label would have if all had as many
+SIGN = r"^[^\w\s]{1,3}$"
+CODE = r"^[A-Z]{2,4}$"
+
+
+def about(rows: pl.LazyFrame, mapping: dict[str, str], task: Task) -> list[Finding]:
+    """`rows` has the mapped roles as columns, and `_part`."""
+    few = first_rows(rows, LOOKED_AT)
+    return [finding for role in roles.texts_of(task, mapping) for finding in about_text(few, role, mapping, task)] + lengths(
+        few, mapping, task
+    )
+
+
+# --- Cells ----------------------------------------------------------------------------------------------------------------
+def about_text(few: pl.DataFrame, role: Role, mapping: dict[str, str], task: Task) -> list[Finding]:
+    found, column = list[Finding](), mapping[role.name]
+    cells = few[role.name].drop_nulls()
+    full = cells.filter(cells.str.strip_chars() != "")
+
+    def say(code: str, text: str, count: int) -> None:
+        found.append(Finding(code, text, count=count, column=column, asks="confirmation"))
+
+    records = 0 if role.takes_records else int(full.str.contains(RECORD).sum())
+    if records:
+        text = f"{rows_of(records)} in the column {column} that {have(records)} a list or a record, not a text. It would be learnt letter by letter."
+        say("records_as_text", text, records)
+    markup = int(full.str.contains(MARKUP).sum())
+    if markup > full.len() / 2:
+        say("markup_as_text", f"The column {column} holds markup such as “{shown(full[0])}”. Its tags would be learnt too.", markup)
+    idle = int(full.str.contains(PLACEHOLDER).sum())
+    if idle:
+        first = full.filter(full.str.contains(PLACEHOLDER))[0]
+        say("placeholders", f"{rows_of(idle)} in the column {column} with a placeholder, not a text: “{shown(first)}”.", idle)
+    elif full.len() >= FEW_ROWS and not is_shared(role, mapping, task):
+        commonest = full.value_counts(sort=True).row(0)
+        says_much = role.is_key or len(commonest[0].split()) >= WORDS  # a short answer may well be the right one again and again
+        if says_much and commonest[1] > MOST_ALIKE * full.len():
+            share = f"{commonest[1]:,} of {full.len():,} rows"
+            say("same_text", f"One text stands in {share} of the column {column}: “{shown(commonest[0])}”.", commonest[1])
+    return found
+
+
+def is_shared(role: Role, mapping: dict[str, str], task: Task) -> bool:
+    """Whether many rows rightly have this text: a passage with many questions, a prompt with many answers."""
+    return not role.required or (role.is_key and len(roles.needed_of(task, mapping)) > 1)
+
+
+def rows_of(count: int) -> str:
+    return "There is 1 row" if count == 1 else f"There are {count:,} rows"
+
+
+def have(count: int) -> str:
+    return "holds" if count == 1 else "hold"
+
+
+def shown(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59] + "…"
+
+
+# --- Lengths --------------------------------------------------------------------------------------------------------------
+def lengths(few: pl.DataFrame, mapping: dict[str, str], task: Task) -> list[Finding]:
+    """Texts that should be the shorter ones and are not; a text and its translation of quite another length."""
+    if not few.height:
+        return []
+    key = roles.key_of(task, mapping)
+    found = []
+    for role in (each for each in roles.texts_of(task, mapping) if each.name != key.name):
+        is_pair = role.language and key.language
+        if not (role.shorter or is_pair):
+            continue
+        sizes = few.select(pl.col(key.name).str.len_chars().alias("key"), pl.col(role.name).str.len_chars().alias("own"))
+        own, other = (float(sizes[name].median() or 0) for name in ("own", "key"))  # type: ignore[arg-type]
+        if role.shorter and own > other:
+            text = f"The {plural(role)} are longer than the {plural(key)}: {own:,.0f} against {other:,.0f} characters. Were the two columns mixed up?"
+            found.append(Finding("proportions", text, column=mapping[role.name], asks="confirmation"))
+        elif is_pair and min(own, other) > 0 and max(own, other) > APART * min(own, other):
+            text = f"The two texts of a row differ too much in length for a translation: {other:,.0f} against {own:,.0f} characters."
+            found.append(Finding("proportions", text, column=mapping[role.name], asks="confirmation"))
+    return found
+
+
+def plural(role: Role) -> str:
+    word = role.label.lower()
+    return word[:-1] + "ies" if word.endswith("y") else word + "s"
+
+
+# --- Labels ---------------------------------------------------------------------------------------------------------------
+def kept(labels: dict[str, int], nothing: list[str]) -> list[str]:
+    """Of `nothing`, labels that elsewhere stand for "no label", those that are classes here: "-" beside "+"."""
+    signs = [name for name in labels if pl.Series([name]).str.contains(SIGN)[0]]
+    if len(signs) < 2 or len(signs) < len([name for name in labels if name]):
+        return []
+    return [name for name in nothing if name in signs and labels[name] >= 0.2 * sum(labels.values())]
+
+
+def about_codes(labels: dict[str, int], nothing: list[str], column: str) -> list[Finding]:
+    """ "NA" among codes of its kind (EU, APAC) may be North America, and a rare "None" may be no class."""
+    others = [name for name in labels if name and name not in nothing]
+    found = []
+    for name in others:
+        if name.lower() in PERHAPS_NONE and labels[name] < RARE * sum(labels.values()) / len(labels):
+            text = f"The label “{name}” ({labels[name]:,} rows) may say that there is none. Empty its name to leave these rows out."
+            found.append(Finding("label_or_none", text, count=labels[name], column=f"{column}: {name}", asks="labels"))
+    if others and all(pl.Series(others).str.contains(CODE)):
+        for name in nothing:
+            if pl.Series([name]).str.contains(CODE)[0]:
+                text = f"“{name}” ({labels[name]:,} rows) reads as “no label”, yet it may be a code like {others[0]}. Write it beside the label to keep it."
+                found.append(Finding("label_or_none", text, count=labels[name], column=f"{column}: {name}", asks="labels"))
+    return found
+
+
+def about_parts(
+    rows: pl.LazyFrame, mapping: dict[str, str], label: Role, nothing: list[str], joins: dict[str, str]
+) -> tuple[list[Finding], dict[str, str]]:
+    """Labels that only one side of a split has which the files bring, and joins for them. `rows` has `_part`, the label, and SPLIT
+    where a column is mapped to it."""
+    names = rows.collect_schema().names()
+    part = pl.col(SPLIT) if SPLIT in names else pl.col("_part")
+    counted = rows.group_by(part.alias("part"), label.name).agg(pl.len().alias("n")).collect(engine="streaming")
+    taught, held = dict[str, int](), dict[str, int]()
+    where: dict[str, str] = {}
+    for written, name, n in counted.iter_rows():
+        side = written if written in PARTS else part_of(written or "")
+        name = joins.get(name, name)
+        if not side or not name or name in nothing:
+            continue
+        (taught if side == "train" else held)[name] = (taught if side == "train" else held).get(name, 0) + n
+        if side != "train":
+            where[name] = side
+    if not taught or not held:
+        return [], {}
+    column, found, more = mapping[label.name], list[Finding](), dict[str, str]()
+    for name in sorted(held.keys() - taught.keys()):
+        text = (
+            f"The label “{shown(name)}” has no training rows ({where[name]} has {held[name]:,}): it cannot be learnt, and its score is 0."
+        )
+        if name == "-1" and all(other.isdigit() for other in taught):
+            text = f"The label “-1” stands in {where[name]} rows only ({held[name]:,}): it usually says that the labels are not published."
+            more[name] = ""
+        found.append(Finding("untaught_label", text, count=held[name], column=f"{column}: {name}", asks="labels"))
+    if unmeasured := sorted(taught.keys() - held.keys()):
+        listed = ", ".join(f"“{shown(name)}”" for name in unmeasured[:5]) + (" …" if len(unmeasured) > 5 else "")
+        text = f"No validation or test row has these labels, so nothing measures them: {listed}."
+        found.append(Finding("unmeasured_label", text, count=len(unmeasured), column=column, asks="labels"))
+    return found[:20], more
+
+
+# --- Columns --------------------------------------------------------------------------------------------------------------
+def unused(columns: list[Column], chosen: set[str], task: Task) -> list[Finding]:
+    """Columns without a role that hold texts which a person would want learnt."""
+    whole = sum(role.required and role.kind == "text" for role in task.roles) > 1  # then a title is no part of what is asked
+    left = [c.name for c in columns if c.name not in chosen and reads_as_text(c) and not (whole and c.name.lower() in TITLES)]
+    if not left:
+        return []
+    listed = ", ".join(left[:10])
+    what = f"The column {listed} holds texts and is" if len(left) == 1 else f"The columns {listed} hold texts and are"
+    return [Finding("unused_text", f"{what} not used. Choose what the model should learn from.", count=len(left), asks="mapping")]
+
+
+def reads_as_text(column: Column) -> bool:
+    """Sentences, rather than names, addresses, dates or numbers."""
+    if column.type != "text" or column.distinct < 3 or not column.examples:
+        return False
+    several = [len(e.split()) >= WORDS or (len(e) >= LONG and " " not in e and not e.isascii()) for e in column.examples]
+    other = [e.startswith(("http://", "https://", "www.", "[", "{")) for e in column.examples]
+    return column.mean_chars >= 12 and sum(several) > len(several) / 2 and not any(other)

@@ -1,0 +1,118 @@
+"""What Argilla exports: records of version 2, of feedback datasets (1.x), and of text classification before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from webapp.datasets.reading.shapes import LeftOut, Record, Shape, agreed, dicts, only
+from webapp.datasets.reading.shapes.tokens import is_spans
+from webapp.datasets.reading.values import as_text
+
+OUT = {"discarded", "draft", "pending"}  # responses that do not count
+
+
+class Answered(Shape):
+    """Records with answers of people, else proposals of a model."""
+
+    title = "an Argilla export"
+
+    def __init__(self, records: Sequence[Record] = ()) -> None:
+        super().__init__(records)
+        people = [question for record in records for question in self.responses(record)]
+        models = [question for record in records for question in self.suggestions(record)]
+        self.predicted = not people and bool(models)
+        self.labels = tuple(dict.fromkeys(f"responses.{question}" for question in (models if self.predicted else people)))
+        self.spans = any(is_spans(value) for record in records for values in self.responses(record).values() for value in values)
+
+    def responses(self, record: Record) -> dict[str, list[Any]]:
+        raise NotImplementedError
+
+    def suggestions(self, record: Record) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def rows(self, record: Any) -> Iterator[Record]:
+        if not isinstance(record, dict) or not isinstance(record.get("fields"), dict):
+            raise LeftOut("it is no record of Argilla")
+        given, proposed = self.responses(record), self.suggestions(record)
+        found, all_agree = dict[str, Any](), True
+        for question, values in given.items():
+            found[question], agree = agreed(values)
+            all_agree &= agree
+        if not found and self.predicted:
+            found = proposed
+            self.guessed += 1
+        if not found:
+            raise LeftOut("it was discarded" if record.get("status") == "discarded" else "nobody has answered it yet")
+        self.differed += not all_agree
+        others = {name: record[name] for name in ("id", "external_id", "status", "fields", "metadata") if name in record}
+        yield {**others, "responses": found, **({} if self.predicted else {"suggestions": proposed} if proposed else {})}
+
+
+class Records(Answered):
+    """{"fields": {..}, "responses": {question: [{"value", "user_id"}]}, "suggestions": {question: {"value", "score"}}}"""
+
+    @staticmethod
+    def fits(record: Record) -> bool:
+        return isinstance(record.get("fields"), dict) and any(isinstance(record.get(k), dict) for k in ("responses", "suggestions"))
+
+    def responses(self, record: Record) -> dict[str, list[Any]]:
+        listed = record.get("responses")
+        if record.get("status") == "discarded" or not isinstance(listed, dict):
+            return {}
+        found = {q: [r["value"] for r in given if counts(r)] for q, given in listed.items() if isinstance(given, list)}
+        return {question: list(map(short, values)) for question, values in found.items() if values}
+
+    def suggestions(self, record: Record) -> dict[str, Any]:
+        listed = record.get("suggestions")
+        found = {q: s["value"] for q, s in listed.items() if isinstance(s, dict) and "value" in s} if isinstance(listed, dict) else {}
+        return {question: short(value) for question, value in found.items() if value is not None}
+
+
+class Feedback(Answered):
+    """{"fields": {..}, "responses": [{"values": {question: {"value"}}, "status"}], "suggestions": [{"question_name", "value"}]}"""
+
+    @staticmethod
+    def fits(record: Record) -> bool:
+        return isinstance(record.get("fields"), dict) and any(isinstance(record.get(k), list) for k in ("responses", "suggestions"))
+
+    def responses(self, record: Record) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {}
+        for response in dicts(record.get("responses")):
+            values = response.get("values") if as_text(response.get("status")) not in OUT else None
+            for question, value in values.items() if isinstance(values, dict) else ():
+                if counts(value):
+                    found.setdefault(question, []).append(short(value["value"]))
+        return found
+
+    def suggestions(self, record: Record) -> dict[str, Any]:
+        proposed = dicts(record.get("suggestions"))
+        return {as_text(s.get("question_name")): short(s.get("value")) for s in proposed if s.get("value") is not None}
+
+
+def counts(response: Any) -> bool:
+    return isinstance(response, dict) and response.get("value") is not None and as_text(response.get("status")) not in OUT
+
+
+def short(value: Any) -> Any:
+    """A list of one choice is that choice; a ranking keeps its order."""
+    if isinstance(value, list) and value and not is_spans(value):
+        return only([each.get("value", each) if isinstance(each, dict) else each for each in value])
+    return value
+
+
+class Classified(Shape):
+    """Text classification before version 1.13: {"text" or "inputs", "annotation", "prediction": [[label, score]], "status"}"""
+
+    title = "an Argilla export"
+    labels = ("annotation",)
+
+    @staticmethod
+    def fits(record: Record) -> bool:
+        return "annotation" in record and {"annotation_agent", "prediction_agent"} & record.keys() != set()
+
+    def rows(self, record: Any) -> Iterator[Record]:
+        if not isinstance(record, dict) or record.get("annotation") in (None, [], "") or record.get("status") == "Discarded":
+            raise LeftOut("nobody has labelled it yet" if isinstance(record, dict) else "it is no record of Argilla")
+        kept = {name: cell for name, cell in record.items() if name not in {"vectors", "explanation", "metrics", "prediction"}}
+        yield {**kept, "annotation": short(record["annotation"])}
