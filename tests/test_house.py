@@ -88,6 +88,10 @@ def test_no_page_fetches_from_another_site():
     assert not found(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//(?!www\.w3\.org)""", [*TEMPLATES, *SCRIPTS, *SHEETS])
 
 
+def test_what_is_written_for_spreadsheets_is_defused():
+    assert not found(r"\bcsv\.(writer|DictWriter)\(|\bwrite_csv\(|\bto_csv\(", [p for p in PYTHON if p.name != "spreadsheet.py"])
+
+
 def test_no_file_names_a_layer_instead_of_a_thing():
     named = {"services", "utils", "helpers", "core", "common", "misc"}
     assert not [short(path) for path in PYTHON if named & {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}]

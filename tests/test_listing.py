@@ -1,6 +1,7 @@
 """Every list can be searched, narrowed, sorted and paged, and its address says all of it."""
 
 import re
+import time
 
 import pytest
 
@@ -22,6 +23,7 @@ def names(answer):
 def runs(team, alice):
     version, base = made.version(team, "Tickets"), made.base()
     for name, score in (("beta", 0.5), ("alpha", 0.9), ("gamma", None)):
+        time.sleep(0.002)  # an id counts milliseconds
         run = made.run(team, alice, name=name, version=version, base=base, state="succeeded" if score else "failed")
         Run.objects.filter(pk=run.pk).update(metrics={"macro_f1": score} if score else {})
     return version
@@ -53,7 +55,10 @@ def test_scores_are_an_order_within_one_task_only(signed_in, alice, runs):
 
 
 def test_datasets_are_searched_narrowed_and_sorted_by_address(signed_in, alice, team):
-    made.version(team, "few", rows=10), made.version(team, "many", rows=90)
+    made.version(team, "few", rows=10)
+    time.sleep(0.002)
+    made.version(team, "many", rows=90)
+    time.sleep(0.002)
     Dataset.objects.create(team=team, name="asks", state="needs_mapping", task="translation")
     client = signed_in(alice)
     assert names(client.get("/datasets/")) == ["asks", "many", "few"]

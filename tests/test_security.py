@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import path
 
+from tests.datasets.cast import version_of
 from webapp.api.app import api
 from webapp.home.logs import JsonLines
 from webapp.people.models import ApiToken
@@ -80,6 +81,32 @@ def test_the_page_of_a_fault_shows_nothing_of_the_inside(settings, caplog):
     answer = Client(raise_request_exception=False).get("/crash/")
     assert answer.status_code == 500 and "Something went wrong" in answer.content.decode()
     assert "a fault of ours" not in answer.content.decode() and "a fault of ours" in caplog.text
+
+
+def test_what_a_person_sees_is_kept_nowhere(alice, client, settings, tmp_path):
+    """By no proxy, and by no browser: not pages, not the API, not downloads; what everybody may see is left as it is."""
+    settings.FILES, settings.STATIC_ROOT = tmp_path, ROOT / "static"
+    version = version_of(alice, 10)
+    private = [
+        "/",
+        "/team/",
+        "/account/",
+        "/datasets/",
+        f"/datasets/{version.dataset_id}/",
+        "/runs/",
+        "/models/",
+        "/workers/",
+        "/api/v1/me",
+    ]
+    private += [f"/datasets/{version.dataset_id}/versions/1/rows.csv", "/nothing/", f"/runs/{NO_ID}/", "/accounts/password/change/"]
+    key = ApiToken.make(alice, "test", ["read"])[1]
+    assert "no-store" in client.get("/api/v1/me", headers={"Authorization": f"Bearer {key}"})["Cache-Control"]
+    client.force_login(alice)
+    for address in private:
+        kept = client.get(address)["Cache-Control"]
+        assert "private" in kept and "no-store" in kept, address
+    assert "no-store" in client.get("/", headers={"HX-Request": "true"})["Cache-Control"]
+    assert "no-store" not in client.get("/static/css/base.css")["Cache-Control"]
 
 
 def test_each_page_has_a_nonce_of_its_own(alice, client):
@@ -190,6 +217,45 @@ def test_each_installation_makes_a_key_of_its_own_that_only_it_reads_and_passes_
     assert len(keys) == 2 and all(len(key) >= 64 for key in keys)
 
 
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_home_that_was_there_before_is_closed_to_others_and_that_is_told(tmp_path):
+    home, files = tmp_path / "home", tmp_path / "elsewhere"
+    for folder in (home, files):
+        folder.mkdir(mode=0o755)
+    for name in ("tunebench.sqlite3", "secret_key", "redis.folder"):
+        (home / name).write_text("x" * 60 if name == "secret_key" else "")
+        (home / name).chmod(0o644)
+    done = manage(home, "migrate", "--verbosity", "0", TUNEBENCH_FILES=str(files))
+    assert done.returncode == 0, done.stderr
+    assert mode(home) == mode(files) == 0o700
+    assert {path.name: mode(path) for path in home.iterdir() if path.is_file() and mode(path) != 0o600} == {}
+    assert f"{home} could be read by others" in done.stderr and "tunebench.sqlite3 could be read" in done.stderr
+    again = manage(home, "check", TUNEBENCH_FILES=str(files))
+    assert "could be read" not in again.stderr, "told once"
+
+
+def test_a_new_database_is_closed_to_others_wherever_it_lies(tmp_path):
+    place = tmp_path / "open" / "kept.sqlite3"
+    place.parent.mkdir(mode=0o755)
+    assert manage(tmp_path / "home", "migrate", "--verbosity", "0", DATABASE_URL=f"sqlite:///{place}").returncode == 0
+    assert mode(place) == 0o600 and mode(place.parent) == 0o755, "the folder is somebody's else"
+
+
+def test_a_folder_of_everybody_is_no_home(tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all").chmod(0o1777)
+    done = manage(tmp_path / "all", "check")
+    assert done.returncode != 0 and "is everybody's" in done.stderr and mode(tmp_path / "all") == 0o777 | 0o1000
+
+
+def test_https_without_a_named_proxy_stops_the_start_with_a_sentence(tmp_path):
+    done = manage(tmp_path, "check", HTTPS="1")
+    assert done.returncode != 0 and "FORWARDED_ALLOW_IPS" in done.stderr
+
+
 def test_a_weak_key_stops_the_start_with_a_sentence(tmp_path):
     done = manage(tmp_path, "check", SECRET_KEY="django-insecure")
     assert done.returncode != 0 and "SECRET_KEY is shorter than 50 characters" in done.stderr
@@ -221,6 +287,7 @@ def test_a_token_is_neither_in_the_database_nor_in_the_log(alice, client, caplog
 def test_links_cookies_and_passwords_in_addresses_are_not_written_down(alice):
     link = alice.sign_in_link()
     said = [f'"GET {link} HTTP/1.1" 302', "Cookie: sessionid=abcdef0123456789", "redis://user:hunter2@redis:6379/0"]
+    said += ["could not fetch https://hub.test/a/b?X-Signature=hunter2&x=1: 404", '"GET /datasets/x/?q=hunter2&label=a HTTP/1.1" 200']
     for text in said:
         line = JsonLines().format(logging.LogRecord("x", logging.INFO, "", 0, text, (), None))
         assert "[hidden]" in line

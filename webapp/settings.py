@@ -10,10 +10,23 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from webapp.private import keep_database, keep_folder
+
 env = environ.FileAwareEnv()
+
+
+def kept_private(folder: Path) -> Path:
+    try:
+        keep_folder(folder)
+    except (ValueError, OSError) as error:
+        raise ImproperlyConfigured(str(error)) from None
+    return folder
+
+
 ROOT = Path(__file__).resolve().parent.parent
-HOME = Path(env.str("TUNEBENCH_HOME", default=str(ROOT / "var"))).resolve()
-HOME.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people bring is for nobody else on this machine
+HOME = kept_private(
+    Path(env.str("TUNEBENCH_HOME", default=str(ROOT / "var"))).resolve()
+)  # what people bring is for nobody else on this machine
 VERSION = "0.1.0"
 
 
@@ -39,6 +52,7 @@ def redis_socket() -> Path:
     folder = Path(record.read_text()) if record.exists() else None
     if not (folder and folder.is_dir() and folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077 == 0):
         folder = Path(mkdtemp(prefix="tunebench-"))
+        record.touch(mode=0o600)
         record.write_text(str(folder))
     return folder / "redis.sock"
 
@@ -121,6 +135,7 @@ TEMPLATES = [
 # --- Where things are kept ------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{HOME / 'tunebench.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    keep_database(Path(DATABASES["default"]["NAME"]))
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -130,20 +145,25 @@ else:
     DATABASES["default"]["CONN_MAX_AGE"] = 60
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-FILES = Path(env.str("TUNEBENCH_FILES", default=str(HOME / "files")))  # blobs, versions, runs, models
+FILES = kept_private(Path(env.str("TUNEBENCH_FILES", default=str(HOME / "files"))))  # blobs, versions, runs, models
 REDIS_URL = env.str("REDIS_URL", default=f"unix://{redis_socket()}")
 STARTERS = ROOT / "starters"  # small models of our own that come with the product
 WHEELS = Path(sys.prefix) / "wheels"  # packages that set-up fetched for their data
 MODEL_DIRS = [Path(p).resolve() for p in env.list("TUNEBENCH_MODEL_DIRS", default=[])]
+HUB_TOKEN = env.str("HUB_TOKEN", default="")  # sent to the hub with every editor's fetch; HF_TOKEN never is
 HUB_OFFLINE = env.bool("HF_HUB_OFFLINE", default=False)
 CACHES = {"default": {"BACKEND": "webapp.cache.Cache", "LOCATION": REDIS_URL}}
 
 # --- Limits, each shown to people before it is hit --------------------------------------------------------------------
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=2 * 1024**3)  # bytes in one dataset file
+TEAM_QUOTA = env.int("TEAM_QUOTA", default=100 * 1024**3)  # bytes of dataset files and fetched models that one team may hold
+PURGE_DAYS = env.float("PURGE_DAYS", default=30.0)  # so long what was deleted can be restored
+PREDICTION_DAYS = env.float("PREDICTION_DAYS", default=180.0)  # so long questions and answers are kept; 0: for ever
 UPLOAD_CHUNK = 8 * 1024**2  # bytes in one tus PATCH
 FORM_LIMIT = 64 * 1024**2  # bytes in one multipart API upload
 BODY_LIMIT = 1024**2  # bytes in any other request body
 MODEL_LIMIT = env.int("MODEL_LIMIT", default=10 * 1024**3)  # bytes of a model fetched from the hub
+TRAIN_MEMORY = env.int("TRAIN_MEMORY", default=0)  # bytes that one trainer may take; 0: three quarters of the machine's
 SERVE_MEMORY = env.int("SERVE_MEMORY", default=2 * 1024**3)  # bytes of weights that one serve worker keeps warm
 SERVE_DEVICE = env.str("SERVE_DEVICE", default="cpu")  # cpu | cuda | auto
 SERVE_ENGINE = env.str("SERVE_ENGINE", default="auto")  # auto | torch | fp32 | int8: what computes answers on a processor
@@ -229,5 +249,6 @@ LOGGING = {
     | {
         "uvicorn.error": {"level": "WARNING"},  # below that: who opened which socket
         "uvicorn.access": {"handlers": [], "propagate": False},  # has no reader: nobody's addresses are written down
+        "httpx": {"level": "WARNING"},  # below that: each address that a library fetches, signature and all
     },
 }

@@ -37,7 +37,7 @@ def drain(**kwargs: Any) -> None:
     """SIGTERM: called inside a signal handler, so nothing but a flag."""
     if tasks.agent:
         tasks.agent.leaving.set()
-        tasks.agent.bell.set()
+        tasks.agent.look()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]

@@ -15,6 +15,9 @@ from collections import deque
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
+import psutil
+from django.conf import settings
+
 from worker import machine
 from worker.spec import RunSpec
 
@@ -31,6 +34,7 @@ OOM_SCORE = "500"  # when memory runs out, the kernel should take the trainer an
 def environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in PASSED if name in os.environ}
     threads = str(machine.trainer_threads())
+    memory = str(machine.trainer_memory(settings.TRAIN_MEMORY))
     return kept | {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
@@ -39,6 +43,7 @@ def environment() -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_NUM_THREADS": threads,
+        "TRAIN_MEMORY": memory,
         "OMP_WAIT_POLICY": "PASSIVE",
     }
 
@@ -53,6 +58,7 @@ class Trainer:
         self.process = subprocess.Popen(
             COMMAND, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=environment(), start_new_session=True, close_fds=True
         )
+        self.kernel_kills = machine.kernel_kills()
         self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self.stderr: deque[str] = deque(maxlen=60)
         with contextlib.suppress(OSError):
@@ -118,6 +124,19 @@ class Trainer:
         except subprocess.TimeoutExpired:
             self.kill()
             return self.process.wait()
+
+    @property
+    def memory(self) -> int:
+        """Bytes in memory now; 0 when it is gone."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss) if self.is_alive else 0
+        except psutil.Error:
+            return 0
+
+    @property
+    def kernel_took_it(self) -> bool:
+        """Whether it was killed just when the kernel killed somebody for want of memory."""
+        return self.status() == -signal.SIGKILL and machine.kernel_kills() > self.kernel_kills
 
     def last_words(self) -> str:
         return "\n".join(self.stderr)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 FRAME_S = 0.2  # points are gathered for so long: at most five writes a second
 STATE_S = 1.0  # step, rate and remaining time are announced so often
 WISH_S = 0.4  # wishes are asked for so often when no point comes
-STOP_LIMIT_S = 30.0  # from the wish to SIGKILL; SIGTERM after half of it
+STOP_LIMIT_S = 12.0  # from the wish to SIGKILL, SIGTERM after half of it: a cancel is over within 15 s, whatever the trainer is doing
 PAUSE_LIMIT_S = 90.0  # the same where a checkpoint is to be written first
 DRAIN_LIMIT_S = 12.0  # the worker itself is about to be stopped
 MERGE_EVERY = 5_000  # frames, about a quarter of an hour
@@ -147,6 +148,8 @@ class Attendance:
         """What is due by the clock."""
         t = boottime()
         self.press(t)
+        if machine.gpus() and self.trainer.memory > machine.trainer_memory(settings.TRAIN_MEMORY):  # without one it limits itself
+            self.kill(states.ending_of(Exit.OUT_OF_MEMORY, progressed=self.progressed))
         if t - self.renewed_at >= settings.LEASE_RENEW:
             self.obey(self.attempt.renew())
             self.renewed_at, self.asked_at = t, t
@@ -283,6 +286,10 @@ class Attendance:
         status = self.trainer.status()
         said = {key: str(self.failure.get(key, "")) for key in ("text", "remedy")}
         ending = self.verdict or states.ending_of(status, self.trainer.last_words(), progressed=self.progressed, **said)
+        if ending.kind == "crash" and self.trainer.kernel_took_it:
+            ending = states.ending_of(Exit.OUT_OF_MEMORY, progressed=self.progressed)
+        elif ending.kind == "out_of_memory" and not self.is_ready:  # smaller batches mend nothing of what comes before them
+            ending = replace(states.ending_of(Exit.OUT_OF_MEMORY), is_final=True)
         if ending.kind == "stopped" and self.told == Wish.RUN and status == Exit.STOPPED:
             # it left on its own word, a lease that ran out or a signal from outside: nobody asked for that here
             ending = Ending("crash", _("The trainer left without being asked."), progressed=self.progressed)

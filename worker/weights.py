@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,36 @@ DTYPE_BYTES = {
     "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+SIZES = {  # what families call the same thing
+    "hidden": ("hidden_size", "n_embd", "d_model", "dim"),
+    "narrow": ("embedding_size",),  # ALBERT and ELECTRA embed into a smaller space
+    "layers": ("num_hidden_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "num_layers", "num_decoder_layers"),
+    "wide": (
+        "intermediate_size",
+        "n_inner",
+        "hidden_dim",
+        "d_ff",
+        "ffn_dim",
+        "encoder_ffn_dim",
+        "decoder_ffn_dim",
+        "moe_intermediate_size",
+    ),
+    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads", "decoder_attention_heads"),
+    "head": ("head_dim", "d_kv"),
+    "experts": ("num_experts", "num_local_experts", "n_routed_experts"),
+    "words": ("vocab_size", "decoder_vocab_size", "encoder_vocab_size"),
+    "types": ("type_vocab_size",),
+    "positions": ("max_position_embeddings", "n_positions", "n_ctx", "max_encoder_position_embeddings", "max_decoder_position_embeddings"),
+    "labels": ("num_labels",),
+}
+TABLES = (  # (what its rows are, how its tensor is called, what counts them)
+    ("positions", ("position_embeddings.weight", "embed_positions.weight", "wpe.weight"), "positions"),
+    ("token types", ("token_type_embeddings.weight",), "types"),
+    ("words", ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "shared.weight"), "words"),
+)
+LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.", re.ASCII)
+FREE_POSITIONS = 2**26  # values: rotary positions take no weights, and small models may read far
+MOST_LABELS = 100_000
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".gguf")
 
 
@@ -47,10 +78,15 @@ def look(folder: Path) -> Weights:
         raise Unusable("There is no .safetensors file in the folder. Save the model with safetensors and try again.")
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise Unusable("There is no tokenizer in the folder. Put tokenizer.json beside the weights.")
-    sizes = [read_header(file) for file in files]
-    parameters = sum(count for count, _ in sizes)
-    data = sum(size for _, size in sizes)
+    shapes: dict[str, tuple[int, ...]] = {}
+    data = 0
+    for file in files:
+        found, size = read_header(file)
+        shapes |= found
+        data += size
+    parameters = sum(math.prod(shape) for shape in shapes.values())
     check_proportions(config, data)
+    check_tables(config, shapes)
     return Weights(str(config.get("model_type", "")), parameters, data, shape_of(config))
 
 
@@ -70,8 +106,8 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_header(path: Path) -> tuple[int, int]:
-    """(parameters, bytes of data) of one safetensors file. Raises Unusable unless header and file agree to the byte."""
+def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], int]:
+    """({tensor: shape}, bytes of data) of one safetensors file. Raises Unusable unless header and file agree to the byte."""
     torn = Unusable(f"The weights file {path.name} is damaged or incomplete. Copy or train the model again.")
     try:
         size = path.stat().st_size
@@ -80,23 +116,24 @@ def read_header(path: Path) -> tuple[int, int]:
             if size < 8 or length > min(HEADER_LIMIT, size - 8):
                 raise torn
             header = json.loads(file.read(length))
-        spans = [tensor_span(tensor) for name, tensor in header.items() if name != "__metadata__"]
+        tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+        spans = [tensor_span(tensor) for tensor in tensors.values()]
     except Unusable:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise torn from None
     end = 0
-    for start, stop, _ in sorted(spans):  # every byte belongs to exactly one tensor
+    for start, stop in sorted(spans):  # every byte belongs to exactly one tensor
         if start != end:
             raise torn
         end = stop
     if not spans or 8 + length + end != size:
         raise torn
-    return sum(count for _, _, count in spans), end
+    return {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}, end
 
 
-def tensor_span(tensor: dict[str, Any]) -> tuple[int, int, int]:
-    """(first byte, one past the last, number of values); raises ValueError when shape, type and span disagree."""
+def tensor_span(tensor: dict[str, Any]) -> tuple[int, int]:
+    """(first byte, one past the last); raises ValueError when shape, type and span disagree."""
     start, stop = tensor["data_offsets"]
     shape = tensor["shape"]
     if not all(type(n) is int and n >= 0 for n in (*shape, start, stop)):
@@ -104,19 +141,37 @@ def tensor_span(tensor: dict[str, Any]) -> tuple[int, int, int]:
     count = math.prod(shape)
     if stop - start != count * DTYPE_BYTES[tensor["dtype"]]:
         raise ValueError("shape and span disagree")
-    return start, stop, count
+    return start, stop
 
 
 def check_proportions(config: dict[str, Any], data: int) -> None:
     """A configuration that describes far more than the file holds would allocate the difference: refuse it unread.
     Half a byte a value is the densest packing there is, hence the factor of two."""
-    hidden = config.get("hidden_size") or config.get("n_embd") or config.get("d_model") or config.get("dim") or 0
-    narrow = config.get("embedding_size") or hidden  # ALBERT and ELECTRA embed into a smaller space
-    layers = config.get("num_hidden_layers") or config.get("n_layer") or config.get("n_layers") or 0
-    wide = config.get("intermediate_size") or 0
-    words = config.get("vocab_size") or 0
-    sizes = (hidden, narrow, layers, wide, words)
-    if not all(type(size) is int and size >= 0 for size in sizes):
+    for part in config.values():  # a model of several parts configures each of them
+        if isinstance(part, dict):
+            check_proportions(part, data)
+    sizes = {name: [config[key] for key in keys if config.get(key) is not None] for name, keys in SIZES.items()}
+    if not all(type(size) is int and size >= 0 for found in sizes.values() for size in found):
         raise Unusable("config.json gives a size that is not a whole number. Copy the model again.")
-    if max(hidden * hidden, words * narrow, hidden * wide, layers * hidden) > 2 * data:
+    most = {name: max(found, default=0) for name, found in sizes.items()}
+    hidden, heads = most["hidden"], most["heads"]
+    narrow = most["narrow"] or hidden
+    described = (
+        *(hidden * hidden, hidden * most["wide"], hidden * most["layers"], hidden * heads * most["head"], hidden * most["experts"]),
+        *(narrow * most["words"], narrow * most["types"]),
+    )
+    if max(described) > 2 * data or narrow * most["positions"] > max(2 * data, FREE_POSITIONS) or most["labels"] > MOST_LABELS:
         raise Unusable("config.json describes a much larger model than the weights file holds. Copy the model again.")
+
+
+def check_tables(config: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    """What a configuration counts by the row must be there: transformers would fill the rest at random, without a word."""
+    for what, ends, name in TABLES:
+        rows = [shape[0] for tensor, shape in shapes.items() if tensor.endswith(ends) and len(shape) == 2]
+        wanted = next((config[key] for key in SIZES[name] if config.get(key) is not None), 0)
+        if rows and max(rows) < wanted:
+            raise Unusable(f"config.json names {wanted:,} {what} and the weights hold {max(rows):,}. Copy the model again.")
+    numbers = [int(found[1]) for tensor in shapes if (found := LAYER.search(tensor))]
+    wanted = next((config[key] for key in SIZES["layers"] if config.get(key) is not None), 0)
+    if numbers and max(numbers) + 1 < wanted:
+        raise Unusable(f"config.json names {wanted:,} layers and the weights hold {max(numbers) + 1:,}. Copy the model again.")

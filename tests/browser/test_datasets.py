@@ -87,7 +87,7 @@ def test_an_upload_goes_on_after_a_cut_and_a_reload(page, tmp_path):
     smaller = "document.querySelector('file-drop').dataset.chunk = 60_000"
     page.evaluate(smaller)
     page.set_input_files("[data-input]", file)
-    page.locator("[data-state]").filter(has_text="Lost the connection").wait_for(timeout=20_000)
+    page.locator("[data-state]").filter(has_text="Connection lost").wait_for(timeout=20_000)
     page.reload()
     assert page.get_by_text("Not finished").is_visible()
     assert "long.csv" in page.locator(".unfinished").inner_text()

@@ -99,7 +99,7 @@ def test_a_translation_names_its_languages_shows_other_versions_and_is_swapped(t
     tab.locator(".written").get_by_text(GREETING).wait_for()
     assert desk.asked[-1][1]["inputs"] == {"source": "大家早上好。"} and desk.asked[-1][1]["parameters"] == {"direction": "back"}
     assert tab.locator("[data-language]").all_inner_texts() == ["Chinese", "English"]
-    assert tab.locator("[data-foreign]").inner_text() == "This reads like English; the model has learnt from Chinese."
+    assert tab.locator("[data-foreign]").inner_text() == "This looks like English; the model was trained on Chinese."
 
 
 def test_chosen_sentences_are_marked_in_the_document_by_characters(tab, made):
@@ -107,7 +107,7 @@ def test_chosen_sentences_are_marked_in_the_document_by_characters(tab, made):
     assert DOCUMENT.startswith("😀")
     assert tab.locator("[data-marks] mark").all_inner_texts() == ["Boats came in at dawn.", "By noon the market was full."]
     assert "Chosen sentences: 2. 51 characters, 50 % of the document" in tab.locator("model-reply").inner_text()
-    assert tab.locator("[data-cut]").inner_text() == "The text is longer than the model reads. Tokens left out: 120."
+    assert tab.locator("[data-cut]").inner_text() == "The text is too long for the model and was cut. Tokens cut: 120."
     tab.locator("textarea").press("End")
     tab.keyboard.type(" More.")
     assert tab.locator("[data-marks] mark").count() == 0
@@ -216,7 +216,7 @@ def test_models_are_compared_on_one_question_and_what_differs_is_marked(tab, des
     tab.locator("model-reply").nth(1).locator(".written").get_by_text("大家晚上好。").wait_for()
     assert tab.url.endswith(on_desk(made, "toy_translation", "toy_translation other"))
     tab.get_by_text("Compare", exact=True).click()
-    tab.get_by_role("link", name="The base as it came").click()
+    tab.get_by_role("link", name="The untuned base model").click()
     assert tab.url.endswith("&with=base")
     tab.locator("model-reply").nth(2).locator(".written").wait_for()
     asked = len(desk.asked)
@@ -237,7 +237,7 @@ def test_models_are_compared_on_one_question_and_what_differs_is_marked(tab, des
     assert tab.locator("model-reply").count() == 3
     assert tab.locator("textarea").input_value() == GREETING  # what was written is still there
     for _ in range(2):
-        tab.get_by_role("button", name="Take this model out").first.click()
+        tab.get_by_role("button", name="Remove from comparison").first.click()
     assert tab.url.endswith(on_desk(made, "toy_translation")) and not tab.locator("[data-head]").is_visible()
 
 

@@ -132,7 +132,7 @@ def test_the_page_says_honestly_that_it_is_reconnecting(stage, follow, running):
     drawn(tab, 3)
     stage.blocked = True
     stage.hang_up()
-    tab.get_by_text("reconnecting, nothing will be missed").wait_for(timeout=5000)
+    tab.get_by_text("Reconnecting; no point will be missed").wait_for(timeout=5000)
     stage.blocked = False
     tab.wait_for_selector('[data-connection="live"]', timeout=20_000)
 
@@ -395,7 +395,7 @@ def test_another_base_brings_its_settings_and_keeps_what_was_touched(stage, sign
     assert tab.locator("[name=target_lang]").count() == 1
     tab.locator("[name=epochs]").fill("7")
     stage.pages["/runs/new/"] = (client.get(f"/runs/new/?base={talker.pk}&epochs=7").content, "")
-    tab.get_by_label("From what base model").select_option(str(talker.pk))
+    tab.get_by_label("Base model", exact=True).select_option(str(talker.pk))
     tab.locator("[name=packing]").wait_for(state="attached")
     assert tab.locator("[name=target_lang]").count() == 0 and tab.locator("[name=epochs]").input_value() == "7"
     query = parse_qs(urlsplit(tab.url).query)
@@ -432,3 +432,29 @@ def test_a_metric_that_is_measured_only_at_the_end_has_no_empty_chart(stage, fol
     tab.get_by_text("best 30.0 at step 20").wait_for()
     assert tab.locator("metric-chart [data-value]").first.inner_text() == "35.0"
     assert tab.locator("metric-chart:visible").count() == 1
+
+
+def test_keys_lead_on_list_themselves_and_can_be_switched_off(follow, running):
+    tab = follow(running)
+    tab.locator("log-tail input[type=search]").evaluate("field => field.closest('[role=tabpanel]').hidden = false")
+    tab.locator("log-tail input[type=search]").press("?")
+    dialog = tab.get_by_role("dialog", name="Keyboard shortcuts")
+    assert not dialog.is_visible(), "who writes is not interrupted"
+    tab.locator("h1").click()
+    tab.keyboard.press("?")
+    dialog.wait_for()
+    tab.get_by_label("Use single-key shortcuts in this browser").uncheck()
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("?")
+    assert not dialog.is_visible() and tab.errors == []
+
+
+def test_the_address_keeps_how_the_chart_is_looked_at(stage, follow, running):
+    tab = follow(running)
+    stage.say(points(1, 100, every=20))
+    drawn(tab, 100)
+    tab.get_by_role("button", name="Clock").click()
+    tab.get_by_role("button", name="Log", exact=True).click()
+    tab.wait_for_function("() => document.querySelector('loss-chart').plot?.scales.x.min > 1e9")
+    tab.get_by_role("tab", name="Settings").click()
+    assert tab.url.endswith("?axis=wall&log=1#settings")

@@ -118,6 +118,21 @@ def test_a_folder_is_added_only_where_an_administrator_allows_it(alice, settings
             ModelVersion.add_folder(actor, str(path))
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5_000, "/".join(["deep"] * 200), "a\0b", "circle", "\udcff", "~", "."])
+def test_no_name_of_a_folder_breaks_the_page(alice, signed_in, settings, tmp_path, name):
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "circle").symlink_to(allowed / "circle")
+    settings.MODEL_DIRS = [allowed]
+    path = f"{allowed}/{name}"
+    with pytest.raises(SpecError):
+        ModelVersion.add_folder(actor_of(alice), path)
+    if "\udcff" not in name:
+        client = signed_in(alice)
+        assert client.post("/models/", {"folder": path}).status_code < 500
+        assert client.post("/api/v1/models", {"folder": path}, content_type="application/json").status_code == 422
+
+
 def test_a_folder_that_is_no_model_is_refused_with_the_reason(alice, settings, tmp_path):
     settings.MODEL_DIRS = [tmp_path]
     base = tiny_base(tmp_path / "base")

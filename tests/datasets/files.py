@@ -4,8 +4,11 @@ import gzip
 import io
 import json
 import struct
+import tarfile
 import zipfile
 from dataclasses import asdict
+
+import polars as pl
 
 from webapp.datasets.reading import Limits
 from webapp.datasets.reading.publish import publish
@@ -55,28 +58,43 @@ def reading(path, out, part="file", name=None, task="classification", **options)
 
 def workbook_of(path, rows):
     """The smallest workbook that holds these cells; a row without cells is not in the file at all."""
-    cells = ["".join(f'<c r="{"ABC"[i]}{n}" t="inlineStr"><is><t>{cell}</t></is></c>' for i, cell in enumerate(row)) for n, row in rows]
-    data = "".join(f'<row r="{n}">{each}</row>' for (n, _), each in zip(rows, cells, strict=True))
+    write_book(path, {"data": rows})
+
+
+def book_of(path, sheets):
+    """A workbook of {sheet: rows}."""
+    write_book(path, {name: list(enumerate(rows, 1)) for name, rows in sheets.items()})
+
+
+def write_book(path, sheets):
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     links = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     packed = "http://schemas.openxmlformats.org/package/2006"
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    numbers = range(1, len(sheets) + 1)
     with zipfile.ZipFile(path, "w") as book:
         book.writestr(
             "[Content_Types].xml",
             f'<Types xmlns="{packed}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.'
             f'relationships+xml"/><Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
-            f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+            + "".join(f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{kind}.worksheet+xml"/>' for n in numbers)
+            + "</Types>",
         )
-        for name, target, what in (
-            ("_rels/.rels", "xl/workbook.xml", "officeDocument"),
-            ("xl/_rels/workbook.xml.rels", "worksheets/sheet1.xml", "worksheet"),
+        for name, targets, what in (
+            ("_rels/.rels", ["xl/workbook.xml"], "officeDocument"),
+            ("xl/_rels/workbook.xml.rels", [f"worksheets/sheet{n}.xml" for n in numbers], "worksheet"),
         ):
-            link = f'<Relationship Id="r1" Type="{links}/{what}" Target="{target}"/>'
-            book.writestr(name, f'<Relationships xmlns="{packed}/relationships">{link}</Relationships>')
-        sheet = '<sheet name="data" sheetId="1" r:id="r1"/>'
-        book.writestr("xl/workbook.xml", f'<workbook xmlns="{main}" xmlns:r="{links}"><sheets>{sheet}</sheets></workbook>')
-        book.writestr("xl/worksheets/sheet1.xml", f'<worksheet xmlns="{main}"><sheetData>{data}</sheetData></worksheet>')
+            each = "".join(f'<Relationship Id="r{n}" Type="{links}/{what}" Target="{t}"/>' for n, t in enumerate(targets, 1))
+            book.writestr(name, f'<Relationships xmlns="{packed}/relationships">{each}</Relationships>')
+        listed = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>' for n, name in enumerate(sheets, 1))
+        book.writestr("xl/workbook.xml", f'<workbook xmlns="{main}" xmlns:r="{links}"><sheets>{listed}</sheets></workbook>')
+        for n, rows in enumerate(sheets.values(), 1):
+            book.writestr(f"xl/worksheets/sheet{n}.xml", f'<worksheet xmlns="{main}"><sheetData>{row_xml(rows)}</sheetData></worksheet>')
+
+
+def row_xml(rows):
+    cells = ["".join(f'<c r="{"ABC"[i]}{n}" t="inlineStr"><is><t>{cell}</t></is></c>' for i, cell in enumerate(row)) for n, row in rows]
+    return "".join(f'<row r="{n}">{each}</row>' for (n, _), each in zip(rows, cells, strict=True))
 
 
 def publishing(report, out, **changes):
@@ -106,6 +124,17 @@ def zip_with(path, members):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
+
+
+def as_tar(members):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            content = content.encode() if isinstance(content, str) else content
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return data.getvalue()
 
 
 def compact(fields):
@@ -151,3 +180,9 @@ def zip_link(path):
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr(info, "/etc/passwd")
     path.write_bytes(data.getvalue())
+
+
+def cells(report, *columns):
+    """What was staged, in order, of all files."""
+    frames = [pl.read_parquet(file["staged"]) for file in report["files"]]
+    return [row for frame in frames for row in frame.select(columns).iter_rows()]

@@ -99,7 +99,7 @@ def test_the_mapping_page_names_each_role_and_counts_what_is_left_out(signed_in,
     for role in TASKS["question_answering"].roles:
         assert role.label in body and role.help.split(";")[0] in body
     assert "Create version 1 (38 rows)" in body and "2 rows are left out" in body
-    assert "Row 1: The answer does not stand in the passage" in body
+    assert "Row 1: The answer does not appear word for word in the passage" in body
 
 
 def test_a_chat_is_shown_as_a_chat(signed_in, alice):

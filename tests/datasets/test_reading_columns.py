@@ -182,6 +182,22 @@ def test_an_image_in_a_chat_refuses_its_row(look):
     assert [(p["row"], "image_url" in p["message"]) for p in report["problems"]] == [(6, True)]
 
 
+def test_lists_of_roles_and_contents_beside_each_other_are_messages(look):
+    sided = lambda i: {"messages": {"role": ["user", "assistant"], "content": [said(i), f"So {i}."]}}  # noqa: E731
+    report, _published, rows = look(sided)
+    assert report["plain"] and report["mapping"] == {"text": "messages"}
+    assert json.loads(rows["text"][0])[1] == {"role": "assistant", "content": "So 0."}
+    alone = lambda i: {"prompt": said(i), "completion": {"role": "assistant", "content": f"So {i}."}}  # noqa: E731
+    report, _published, rows = look(alone)
+    assert report["plain"] and rows.select("prompt", "completion").row(0) == (said(0), "So 0.")
+
+
+def test_a_dialogue_of_sentences_is_asked_about_and_becomes_a_chat(look):
+    report, _published, rows = look(lambda i: {"dialog": [f"Hello there {i}.", "Hello to you too.", "How are you?", f"Fine {i}."]})
+    assert "doubtful_text" in codes(report) and not report["plain"]
+    assert [m["role"] for m in json.loads(rows["text"][0])] == ["user", "assistant"] * 2
+
+
 def test_answers_in_json_are_asked_about(look):
     report, _published, rows = look(lambda i: {"prompt": said(i), "completion": json.dumps({"object": THINGS[i % 10], "n": i})})
     (finding,) = [f for f in report["findings"] if f["code"] == "doubtful_completion"]

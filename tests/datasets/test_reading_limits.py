@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import polars as pl
 import psutil
 import pytest
 
@@ -106,6 +107,35 @@ def test_a_parquet_file_that_declares_two_thousand_million_rows_is_refused(child
     assert refused(child, path) == "bomb"
     lying_parquet(path, rows=1_000, unfolded=2**40)
     assert refused(child, path) == "bomb"
+
+
+@pytest.mark.parametrize("chars", [4_000, 200_000])
+def test_a_parquet_file_whose_dictionary_unfolds_to_gigabytes_is_refused_soon(child, tmp_path, chars):
+    path, rows = tmp_path / "dictionary.parquet", 1_000_000
+    texts = pl.Series("text", [f"{'x' * chars} {i}" for i in range(3)]).cast(pl.Categorical)
+    table = {"text": texts.gather(pl.arange(rows, eager=True) % 3), "label": pl.Series(["a", "b"] * (rows // 2)).cast(pl.Categorical)}
+    pl.DataFrame(table).write_parquet(path)
+    assert path.stat().st_size < 100_000
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert refused(child, path) in ("bomb", "too_much_memory")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 60
+
+
+def test_a_reading_that_computes_without_coming_further_is_ended(child, tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_bytes(csv_text(reviews(20_000)).encode())
+    assert refused(child, path, silent_cpu_s=0.1) == "too_slow"
+
+
+def test_a_reading_that_nobody_waits_for_any_more_is_ended(tmp_path):
+    path, out = tmp_path / "reviews.csv", tmp_path / "out"
+    path.write_bytes(csv_text(reviews(200_000)).encode())
+    job = {"files": [{"part": "file", "name": "reviews.csv", "path": str(path)}], "task": "classification", "out": str(out)}
+    began = time.monotonic()
+    with pytest.raises(limited.Unwanted):
+        limited.run("read", job, is_wanted=lambda: time.monotonic() < began + 1)
+    assert not [p for p in psutil.Process().children(recursive=True) if "webapp.datasets.reading" in p.cmdline()]
 
 
 def test_too_much_memory_ends_the_child_and_not_the_parent(child, tmp_path):

@@ -172,6 +172,18 @@ def test_rejected_rows_can_be_downloaded_with_line_reason_and_defused_cells(read
     assert {p["row"] for p in published["problems"]} == {32, 33, 34}
 
 
+def test_the_name_of_a_file_is_no_formula_either(tmp_path):
+    """In what the reading rejects, and in what the version rejects."""
+    path = tmp_path / "=cmd|'calc'!A1.csv"
+    path.write_text(csv_text([*reviews(30), ("one cell too many", "x,y"), ("no label", "")]))
+    report = reading(path, tmp_path)
+    published = publishing(report, tmp_path / "out")
+    for left in (tmp_path / "rejected.csv", Path(published["rejected_path"])):
+        cells = [cell for row in csv.reader(left.read_text().splitlines()) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert "'=cmd" in (tmp_path / "rejected.csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("mapping", "code", "words"),
     [

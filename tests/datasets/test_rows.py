@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import resource
 
 import polars as pl
 import pytest
@@ -171,3 +172,41 @@ def test_a_download_holds_what_is_filtered(signed_in, vera, version):
 @pytest.mark.parametrize("after", ["x", "-5", "9" * 40, "٣"])
 def test_a_cursor_that_is_none_begins_at_the_first_row(signed_in, vera, version, after):
     assert signed_in(vera).get(f"/datasets/{version.dataset_id}/?after={after}").status_code == 200
+
+
+@pytest.fixture
+def long(alice):
+    """100 rows of 0.9 MB."""
+    return version_of(alice, 100, x_page=pl.Series([f"{at} " + "long " * 180_000 for at in range(100)]))
+
+
+def test_a_page_of_long_cells_is_bounded_and_each_row_has_an_address_with_the_whole(alice, signed_in, long):
+    client, address = signed_in(alice), f"/api/v1/versions/{long.pk}/rows"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert len(client.get(f"/datasets/{long.dataset_id}/versions/1/").content) < 2_000_000
+    got = client.get(address)
+    assert len(got.content) < 2 * rows.PAGE_BYTES
+    first = got.json()["items"][0]
+    assert first["other"]["page"].endswith("…") and len(first["other"]["page"]) == rows.CELL + 1 and first["text"] == "The battery number 0"
+    assert client.get(f"{address}/{first['id']}").json()["other"]["page"] == "0 " + "long " * 180_000
+    assert client.get(f"{address}/100").status_code == 404
+    assert len(client.get(f"{address}?q=long&limit=1000").content) < 2 * rows.PAGE_BYTES
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000  # kilobytes
+
+
+def test_pages_of_long_cells_follow_each_other_without_gap_or_double(long):
+    for limit, wanted in ((7, Wanted()), (100, Wanted(q="LONG")), (1_000, Wanted())):
+        assert [row["at"] for row in everything(long, wanted, limit)] == list(range(100))
+
+
+def test_a_table_of_very_many_columns_is_bounded_too(alice):
+    many = version_of(alice, 100, **{f"x_{n}": pl.Series(["word " * 3_000] * 100) for n in range(50)})
+    page = page_of(many, Wanted())
+    assert 0 < len(page.rows) < 100 and page.next == page.rows[-1]["at"]
+    assert sum(len(value) for row in page.rows for value in row["values"].values()) < 2 * rows.PAGE_BYTES
+
+
+def test_a_download_of_long_cells_is_whole_and_holds_a_part_of_it_in_memory(long, monkeypatch):
+    monkeypatch.setattr(rows, "HELD", 8_000_000)
+    frames = [frame.height for frame, _end in rows.windows(long, Wanted(), 0)]
+    assert sum(frames) == 100 and max(frames) < 30

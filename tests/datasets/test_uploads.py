@@ -7,8 +7,10 @@ import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.utils.timezone import now
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.datasets.cast import take
 from webapp.datasets import blobs
-from webapp.datasets.models import Upload
+from webapp.datasets.models import DiskFull, Upload
 from webapp.datasets.models.upload import clean_name
 from webapp.people.access import actor_of
 
@@ -275,3 +277,29 @@ def test_a_token_uploads_without_cookie_and_a_reading_one_does_not(client, bob):
         assert answer.status_code == status
     assert begin(client, 10, HTTP_AUTHORIZATION="Bearer tb_wrong").status_code == 401
     assert Upload.objects.get().created_by == bob
+
+
+def test_what_was_announced_is_as_good_as_taken(alice, monkeypatch):
+    """60 announcements of 1.9 GB were taken with 65 GB free."""
+    free = 10_000_000
+    monkeypatch.setattr(blobs.shutil, "disk_usage", lambda _path: SimpleNamespace(free=free + blobs.RESERVE))
+    for _ in range(3):
+        Upload.begin(actor_of(alice), "a.csv", 3_000_000)
+    with pytest.raises(DiskFull):
+        Upload.begin(actor_of(alice), "a.csv", 3_000_000)
+    Upload.objects.first().discard()
+    Upload.begin(actor_of(alice), "a.csv", 3_000_000)
+
+
+def test_a_team_has_a_quota_and_hears_of_it_before_the_first_byte(alice, charlie, settings, signed_in):
+    settings.TEAM_QUOTA = 5_000_000
+    Upload.begin(actor_of(alice), "a.csv", 3_000_000)
+    client = signed_in(alice)
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "3000000"}
+    refused = client.post("/datasets/uploads/", headers=headers)
+    assert refused.status_code == 413 and "TEAM_QUOTA" in refused.content.decode() and "Delete datasets" in refused.content.decode()
+    file = SimpleUploadedFile("b.csv", b"x" * 3_000_000)
+    answer = client.post("/api/v1/datasets", {"file": file})
+    assert answer.status_code == 413 and "TEAM_QUOTA" in answer.content.decode()
+    assert Upload.objects.count() == 1
+    Upload.begin(actor_of(charlie), "a.csv", 3_000_000)

@@ -10,6 +10,7 @@ import time
 import polars as pl
 import psutil
 import pytest
+from django.db import connection
 
 from tests.datasets.cast import dropped, labour, reviews, take
 from webapp.datasets import work
@@ -17,6 +18,7 @@ from webapp.datasets.models import Dataset, DatasetVersion, Import, NotNow, Uplo
 from webapp.people.access import Denied, actor_of
 from webapp.work.models import WorkItem
 from worker.spec import SpecError
+from worker.tasks import do_item
 
 BAD_ROWS = b",positive\nNo label here,\n"
 PUBLISHED = {"rows": 1, "rejected": 0, "splits": {}, "labels": [], "statistics": {}, "problems": [], "findings": []}
@@ -310,3 +312,33 @@ def test_progress_is_announced(alice, redis_server):
     time.sleep(0.05)
     entries = redis.Redis.from_url(redis_server).xrange(dataset.stream)
     assert b'"done": 5' in entries[-1][1][b"frame"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_a_dataset_ends_its_reading_and_restoring_it_reads_again(alice):
+    dataset = dropped(alice, reviews(150_000))
+    item = WorkItem.objects.get(kind="read_files")
+    assert item.team == dataset.team_id
+    ended = []
+
+    def read_it():
+        try:
+            do_item(item)
+        finally:
+            ended.append(time.monotonic())
+            connection.close()
+
+    WorkItem.objects.filter(pk=item.pk).update(state="running")
+    thread = threading.Thread(target=read_it)
+    thread.start()
+    time.sleep(1)
+    dataset.delete()
+    began = time.monotonic()
+    thread.join(30)
+    item.refresh_from_db()
+    assert ended[0] - began < 10
+    assert (item.state, item.reason_code) == ("failed", "unwanted")
+    assert not [p for p in psutil.Process().children(recursive=True) if "webapp.datasets.reading" in p.cmdline()]
+    dataset.restore()
+    again = WorkItem.objects.get(kind="read_files", state="queued")
+    assert again.subject == item.subject

@@ -100,7 +100,7 @@ def test_what_finished_stands_below_with_its_score(alice, team, run, signed_in):
     finished(run, team)
     page = signed_in(alice).get("/")
     assert "75.3" in text(page) and [standing.run.pk for standing in page.context["finished"]] == [run.pk]
-    assert "Nothing runs at the moment" in text(page)
+    assert "Nothing is running" in text(page)
 
 
 def test_nothing_of_another_team_is_shown(charlie, team, run, signed_in):

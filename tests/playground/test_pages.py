@@ -3,6 +3,7 @@
 import pytest
 from django.urls import reverse
 
+from tests.runs import made
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import actor_of
 from webapp.playground.models import Prediction
@@ -19,7 +20,7 @@ def test_the_panel_has_the_form_the_examples_and_the_code(signed_in, vera, model
 
 def test_the_panel_of_a_base_says_why_it_is_silent(signed_in, vera, model):
     page = signed_in(vera).get(reverse("playground:try", args=[model.parent.pk])).content.decode()
-    assert "Fine-tune it first" in page and "<textarea" not in page
+    assert "Fine-tune it before" in page and "<textarea" not in page
 
 
 @pytest.mark.parametrize("name", ["try", "history"])
@@ -62,7 +63,7 @@ def test_history_shows_what_was_asked_as_text(signed_in, vera, model, listening)
 
 
 def test_an_empty_history_says_so(signed_in, vera, model):
-    assert "not asked this model anything" in signed_in(vera).get(reverse("playground:history", args=[model.pk])).content.decode()
+    assert "not tried this model" in signed_in(vera).get(reverse("playground:history", args=[model.pk])).content.decode()
 
 
 # --- beside each other, and shared ----------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def test_a_shared_question_is_drawn_for_the_team_and_is_not_there_for_others(sig
     page = signed_in(vera).get(reverse("playground:prediction", args=[asked.pk]))
     content = page.content.decode()
     assert page.context["asked"]["answer"] == {"label": "good", "latency_ms": 7, "engine": ""}
-    assert "Asked of reviews-1" in content and "by alice" in content and "Ask again" in content and "<b>fine" not in content
+    assert "Answered by reviews-1" in content and "by alice" in content and "Ask again" in content and "<b>fine" not in content
     assert signed_in(charlie).get(reverse("playground:prediction", args=[asked.pk])).status_code == 404
 
 
@@ -104,7 +105,7 @@ def test_of_texts_asked_at_once_the_first_is_shown(signed_in, vera, alice, team,
         "answer": {"latency_ms": None, "engine": ""},
         "reason": "Torn.",
     }
-    assert "2 texts were asked at once" in page.content.decode()
+    assert "2 texts were sent at once" in page.content.decode()
 
 
 def test_every_kind_of_answer_has_its_partial_and_its_element(settings):
@@ -115,3 +116,10 @@ def test_every_kind_of_answer_has_its_partial_and_its_element(settings):
         assert f"<answer-{partial.stem} " in partial.read_text() and f'define("answer-{partial.stem}"' in module.read_text()
     for task in TASKS.values():
         assert task.answer_view in {partial.stem for partial in partials}
+
+
+def test_the_panel_says_by_which_template_a_question_was_asked_in_training(signed_in, vera, team, model):
+    template = "{title}\n\n{body}"
+    made.run(team, version=made.version(team, mapping={"text": template, "label": "topic"}), result=model)
+    page = signed_in(vera).get(reverse("playground:try", args=[model.pk])).content.decode()
+    assert f"<code>{template}</code>" in page

@@ -209,6 +209,18 @@ def test_an_exit_status_says_why(status, kind):
     assert states.ending_of(int(status)).kind == kind
 
 
+def test_a_library_that_aborts_for_want_of_memory_is_told_as_such_and_is_no_crash():
+    for words in ("memory allocation of 9663676416 bytes failed", "terminate called after throwing an instance of 'std::bad_alloc'"):
+        ending = states.ending_of(-6, words)
+        assert (ending.kind, ending.text) == ("out_of_memory", "Ran out of memory.") and "TRAIN_MEMORY" in ending.remedy
+
+
+def test_what_ran_out_of_memory_before_its_first_batch_is_not_tried_again():
+    row = Row(state=states.STARTING, fence=1, attempts_total=1)
+    assert states.end(row, 1, Ending("out_of_memory")).state == states.RETRY_WAIT
+    assert states.end(row, 1, Ending("out_of_memory", is_final=True)).state == states.FAILED
+
+
 def test_a_killed_trainer_names_the_likely_cause():
     assert "memory" in states.ending_of(-9).reason
     assert "ValueError: no" in states.ending_of(1, "Traceback\nValueError: no").reason

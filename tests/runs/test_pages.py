@@ -182,17 +182,17 @@ def test_charlie_sees_only_his_own_list(signed_in, charlie, running):
 
 def test_a_run_in_line_without_a_worker_is_told_on_list_and_page(signed_in, alice, team):
     run = made.run(team, alice)
-    assert "No worker listens" in said(signed_in(alice).get("/runs/"))
-    assert "No worker listens" in said(signed_in(alice).get(page_of(run)))
+    assert "No worker is running" in said(signed_in(alice).get("/runs/"))
+    assert "No worker is running" in said(signed_in(alice).get(page_of(run)))
     made.worker()
-    assert "No worker listens" not in said(signed_in(alice).get("/runs/"))
+    assert "No worker is running" not in said(signed_in(alice).get("/runs/"))
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_of_a_running_run_says_how_far_it_is(signed_in, alice, running):
-    text = said(signed_in(alice).get(page_of(running))).replace("<bdi>", "").replace("</bdi>", "")
+    text = said(signed_in(alice).get(page_of(running)))
     for words in (
         "Running",
         "Step 412 of 1,000",
@@ -212,7 +212,7 @@ def test_the_page_of_a_run_in_line_says_its_place(signed_in, alice, team):
     second = made.run(team, alice, version=first.version, base=first.base)
     assert "Next in the queue" in said(signed_in(alice).get(page_of(first)))
     text = said(signed_in(alice).get(page_of(second)))
-    assert "2nd in line" in text and "Starts after reviews-1" in text.replace("</a>", "").replace(f'<a href="{page_of(first)}">', "")
+    assert "2nd in the queue" in text and "Starts after reviews-1" in text.replace("</a>", "").replace(f'<a href="{page_of(first)}">', "")
 
 
 def test_when_a_run_starts_is_said_only_if_it_can_be_known(signed_in, alice, charlie, team):
@@ -261,7 +261,7 @@ def test_the_page_of_a_failed_run_gives_cause_remedy_and_last_words(signed_in, a
     log = [{"at": 1.0, "level": "error", "text": "nan in <layer> 3"}]
     run.chunks.create(fence=1, seq=1, log=log)
     text = said(signed_in(alice).get(page_of(run)))
-    assert "Take a lower learning rate" in text
+    assert "Use a lower learning rate" in text
     assert f"/runs/new/?clone={run.pk}" in text
     assert "nan in &lt;layer&gt; 3" in text
 
@@ -303,12 +303,12 @@ def test_events_tell_each_attempt(signed_in, alice, team, running):
     running.attempts.create(fence=2, host="gpu-2", resumed_step=180)
     text = said(signed_in(alice).get(page_of(running)))
     for words in (
-        "alice asked for the run",
-        "Began on gpu-1",
+        "alice started the run",
+        "Started on gpu-1",
         "The worker was lost",
         "at step 200",
         "signal 9",
-        "Went on from step 180 on gpu-2",
+        "Resumed from step 180 on gpu-2",
     ):
         assert words in text
 
@@ -417,9 +417,9 @@ def test_without_rows_the_form_offers_the_sample(signed_in, bob):
 
 def test_without_a_worker_the_form_says_so(signed_in, bob, team):
     made.version(team), made.base()
-    assert "No worker listens" in said(signed_in(bob).get("/runs/new/"))
+    assert "No worker is running" in said(signed_in(bob).get("/runs/new/"))
     made.worker()
-    assert "No worker listens" not in said(signed_in(bob).get("/runs/new/"))
+    assert "No worker is running" not in said(signed_in(bob).get("/runs/new/"))
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------
@@ -427,7 +427,7 @@ def test_without_a_worker_the_form_says_so(signed_in, bob, team):
 
 def test_the_page_of_workers_says_how_to_start_one(signed_in, vera):
     text = said(signed_in(vera).get("/workers/"))
-    for words in ("No worker trains", "-Q train.cpu", "-Q data", "worker.relay"):
+    for words in ("No training worker is running", "-Q train.cpu", "-Q data", "worker.relay"):
         assert words in text
 
 
@@ -440,7 +440,7 @@ def test_workers_are_listed_with_what_they_do_and_silent_ones_are_marked(signed_
     made.worker("data", ["data"], host="quiet-host", last_seen=now() - timedelta(hours=1))
     run = made.run(team, alice, state="running", lease_owner=busy)
     text = said(signed_in(alice).get("/workers/"))
-    for words in ("gpu-1", "Busy", f'href="/runs/{run.pk}/"', "quiet-host", "Silent", "No worker reads files"):
+    for words in ("gpu-1", "Busy", f'href="/runs/{run.pk}/"', "quiet-host", "Silent", "No data worker is running"):
         assert words in text
     other = said(signed_in(charlie).get("/workers/"))
     assert "Work of another team" in other and run.name not in other

@@ -26,7 +26,7 @@ class Counting(Task):
         return {"mean": {"error": float((held_out["count"].cast(float) - mean).abs().mean())}}
 
     def load(self, base, labels, settings, method, facts):
-        model = folders.open_model(base, "AutoModelForSequenceClassification", num_labels=1, problem_type="regression")
+        model = folders.open_model(base, "AutoModelForSequenceClassification", num_labels=1, problem_type="regression", new_head=True)
         tokenizer = folders.open_tokenizer(base)
         tokenizer.model_max_length = min(settings["window"], texts.longest(model, tokenizer))
         return model, tokenizer

@@ -83,7 +83,8 @@ def test_functions_that_are_called_and_what_they_gave_back_are_read():
             [*OPENAI, {"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]}],
             "Message 4 calls a function that has no name",
         ),
-        (["Hi.", "Hello."], "It is a list, but no chat"),
+        (["Hi.", {"a": 1}], "It is a list, but no chat"),
+        ([["Hi.", "Hello."]], "It is a list, but no chat"),
         ({"title": "x", "body": "y"}, "It is JSON, but no chat"),
     ],
 )
@@ -106,7 +107,7 @@ def test_a_damaged_chat_is_refused_and_not_learnt_as_a_text(damage, written, rol
 
 
 def test_texts_that_only_look_a_little_like_json_stay_texts():
-    for text in ("[1] a footnote", "[Verse 2] la la la", "{name} said [so]", "[1, 2, 3]", "{}", "Use {'a': 1} here", '"quoted"'):
+    for text in ("[1] a footnote", "[Verse 2] la la la", "{name} said [so]", "[1, 2, 3]", "Use {'a': 1} here", '"quoted"'):
         assert chats.messages_of(text) is None and GENERATION.problems({"text": text}) == [] == GENERATION.doubts({"prompt": text})
 
 
@@ -114,6 +115,30 @@ def test_json_that_a_model_may_be_asked_to_write_is_a_doubt_and_no_chat():
     row = {"prompt": "Who?", "completion": '{"name": "Ann", "age": 5}'}
     assert GENERATION.problems(row) == [] and [role for role, _ in GENERATION.doubts(row)] == ["completion"]
     assert chats.of_row(row) is None and GENERATION.kept(row) == row
+
+
+def test_an_empty_chat_is_no_text():
+    for text in ("[]", " {} "):
+        ((role, sentence),) = GENERATION.problems({"text": text})
+        assert (role, sentence) == ("text", "It is an empty list.")
+
+
+def test_a_dialogue_that_does_not_say_who_speaks_is_a_doubt():
+    row = {"text": json.dumps(["was it good", "it was", "and the soup", "bad"])}
+    assert [role for role, _ in GENERATION.doubts(row)] == ["text"] and GENERATION.problems(row) == []
+    assert told(chats.of_row(row).messages) == [
+        ("user", "was it good"),
+        ("assistant", "it was"),
+        ("user", "and the soup"),
+        ("assistant", "bad"),
+    ]
+
+
+def test_a_prompt_that_is_not_read_and_an_answer_to_nothing_are_doubts():
+    assert [role for role, _ in GENERATION.doubts({"prompt": "good", "text": "bad soup"})] == ["prompt"]
+    assert [role for role, _ in GENERATION.doubts({"completion": "bad soup"})] == ["completion"]
+    for fine in ({"text": "bad"}, {"prompt": "good", "completion": "bad"}, {"prompt": "was it good", "text": json.dumps(OPENAI)}):
+        assert GENERATION.doubts(fine) == []
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------------------
@@ -258,3 +283,24 @@ def test_a_row_of_an_old_version_that_is_not_understood_stops_the_run_with_a_sen
 
     with pytest.raises(Trouble, match="narrator"):
         learn({"text": json.dumps([{"role": "narrator", "content": "Night."}, *OPENAI])})
+
+
+@pytest.mark.parametrize("template", [None, NO_TOOLS, NO_SYSTEM])
+def test_a_system_prompt_that_all_rows_share_is_said_before_every_question(decoder, template):
+    from worker.nlp.generation import _prompt_row
+
+    model, tokenizer, settings = decoder
+    rows = pl.DataFrame([{"system": "very", "prompt": f"{word} soup", "completion": "it was"} for word in ("good", "bad")])
+    facts = GENERATION.facts(rows, settings)
+    assert facts == {"instruct": True, "system": "very"}
+    before, model.config.tunebench, tokenizer.chat_template = model.config.tunebench, facts, template
+    try:
+        (example, _other) = GENERATION.encode(rows, model, tokenizer, (), settings)
+        ids, cut = _prompt_row(model, tokenizer, "good soup", 8)
+        _steps, (_metrics, evaluation) = gathered(GENERATION.trial(model, tokenizer, (), rows, settings))
+    finally:
+        model.config.tunebench, tokenizer.chat_template = before, None
+    assert "very" in tokenizer.decode(ids).split() and example["input_ids"][: len(ids)] == ids and cut == 0
+    assert evaluation["examples"] == [{"prompt": "good soup"}, {"prompt": "bad soup"}]
+    others = pl.DataFrame([{"system": word, "prompt": "soup", "completion": "it was"} for word in ("good", "bad")])
+    assert GENERATION.facts(others, settings) == {"instruct": True}

@@ -4,11 +4,14 @@ import json
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.worker.tiny import LABELS, tiny_base, tiny_classifier
+from worker import machine
 from worker.nlp import TASKS, language
+from worker.serving import process
 from worker.serving.desk import Desk
 from worker.serving.pool import Pool
 from worker.serving.questions import GROUP, Key
@@ -312,3 +315,26 @@ def test_one_who_asks_alone_does_not_wait_for_others(desk, models, calls, monkey
     began = time.monotonic()
     serve(desk, question(models["one"], "b"))
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("problem", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")])
+def test_a_text_for_which_memory_does_not_suffice_says_so(desk, said, models, monkeypatch, problem):
+    def answer(*_):
+        raise problem
+
+    monkeypatch.setattr(TASKS["classification"], "answer", answer)
+    serve(desk, question(models["one"]))
+    assert outcomes(said)["1"]["reason"].startswith("Ran out of memory")
+
+
+def test_the_serving_process_cannot_take_the_whole_memory():
+    serving = process.Serving(lambda _message: None, 2**30, "cpu")
+    limits = Path(f"/proc/{serving.process.pid}/limits")
+    try:
+        deadline = time.monotonic() + 30
+        while "unlimited" in (line := next(line for line in limits.read_text().splitlines() if "data size" in line)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert int(line.split()[3]) == machine.serving_memory(2**30) <= machine.memory() * 3 // 4
+    finally:
+        serving.kill()

@@ -73,11 +73,37 @@ def test_a_model_that_brings_its_own_code_is_refused(folder):
 
 
 @pytest.mark.parametrize(
-    "size", [{"hidden_size": 10**9}, {"vocab_size": 2**31}, {"intermediate_size": 10**10}, {"num_hidden_layers": 10**9}]
+    "size",
+    [
+        {"hidden_size": 10**9},
+        {"vocab_size": 2**31},
+        {"intermediate_size": 10**10},
+        {"num_hidden_layers": 10**9},
+        {"max_position_embeddings": 12_000_000},
+        {"type_vocab_size": 12_000_000},
+        {"num_labels": 10**9},
+        {"num_attention_heads": 10**6, "head_dim": 10**6},
+        {"text_config": {"hidden_size": 10**9}},
+    ],
 )
 def test_a_configuration_larger_than_its_weights_is_refused(folder, size):
     configure(folder, **size)
     with pytest.raises(Unusable, match="larger model"):
+        look(folder)
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [
+        ({"max_position_embeddings": 65}, "names 65 positions and the weights hold 64"),
+        ({"type_vocab_size": 3}, "names 3 token types and the weights hold 2"),
+        ({"vocab_size": 30}, "names 30 words and the weights hold 24"),
+        ({"num_hidden_layers": 2}, "names 2 layers and the weights hold 1"),
+    ],
+)
+def test_rows_and_layers_that_a_configuration_names_must_be_there(folder, size, sentence):
+    configure(folder, **size)
+    with pytest.raises(Unusable, match=sentence):
         look(folder)
 
 

@@ -72,6 +72,20 @@ def test_memory_running_out_splits_the_batch_and_counts_no_attempt_as_fruitless(
     assert run.state == "succeeded"
 
 
+def test_where_a_gpu_forbids_limits_a_trainer_that_takes_too_much_is_ended_and_that_is_no_crash(attended, settings, monkeypatch):
+    monkeypatch.setattr(supervisor.machine, "gpus", lambda: [{"name": "a GPU", "memory_mb": 80_000}])
+    settings.TRAIN_MEMORY = 1
+    run = attended(steps=2000)
+    assert run.reason_code == "out_of_memory" and run.why.startswith("Ran out of memory.")
+
+
+def test_a_trainer_that_the_kernel_took_for_want_of_memory_splits_its_batch(attended, monkeypatch):
+    counts = iter([4, 5])  # of the kernel: at the start of the trainer, and after its end
+    monkeypatch.setattr(supervisor.machine, "kernel_kills", lambda: next(counts))
+    run = attended(steps=20, crash_at=13, once=True)
+    assert (run.state, run.reason_code, run.oom_replans, run.attempts_fruitless) == ("retry_wait", "out_of_memory", 1, 0)
+
+
 def test_parts_of_a_batch_never_pass_what_the_trainer_takes(queued):
     run = queued()
     run.settings["accumulation"], run.oom_replans = 64, 4
@@ -179,13 +193,13 @@ def test_a_cancelled_run_stops_within_a_second(attended, queued):
     assert run.attempts.get().outcome == "cancelled"
 
 
-def test_a_trainer_that_does_not_listen_is_killed(attended, queued, monkeypatch):
-    monkeypatch.setattr(supervisor, "STOP_LIMIT_S", 0.6)
-    run = queued(steps=2000, deaf=True)
-    thread = later(0.5, lambda: Run.objects.get(pk=run.pk).cancel())
+def test_a_trainer_that_does_not_listen_is_killed_within_15_seconds(attended, queued):
+    run, asked = queued(steps=200_000, deaf=True), []
+    thread = later(0.5, lambda: (Run.objects.get(pk=run.pk).cancel(), asked.append(time.monotonic())))
     run = attended(run)
     thread.join()
     assert run.state == "cancelled"
+    assert time.monotonic() - asked[0] < 15
 
 
 def test_finishing_early_keeps_what_was_learned(attended, queued):

@@ -68,3 +68,17 @@ def test_a_real_run_survives_the_death_of_its_trainer_and_becomes_a_model(real, 
     assert {"macro_f1", "accuracy"} <= set(run.metrics)
     assert (run.folder / "model" / "model.safetensors").is_file()
     assert run.result.manifest_sha256
+
+
+def test_a_run_that_memory_does_not_suffice_for_says_so_and_is_not_tried_again(real, submit, worker, settings, base):
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 64}
+    BertModel(BertConfig(vocab_size=1_200_000, **sizes)).save_pretrained(base.path)  # 300 MB
+    settings.TRAIN_MEMORY = 600 * 2**20  # of which a trainer that waits has taken 400
+    run, spares = submit("full", {"epochs": 1}), Spares()
+    attend(Run.claim(worker), spares, threading.Event())
+    spares.close()
+    run.refresh_from_db()
+    assert (run.state, run.reason_code, run.attempts_total) == ("failed", "out_of_memory", 1)
+    assert run.why.startswith("Ran out of memory.") and "TRAIN_MEMORY" in run.why

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
 from pydantic import Field, ValidationError
@@ -20,6 +20,13 @@ from webapp.people.access import WRITE, find
 from worker.nlp import KINDS
 
 LISTED_PROBLEMS = 20  # of each dataset in a list
+UPLOADS = 'Finished tus uploads by part: {"file": id}, or {"train": id, "validation": id, "test": id}.'
+FILES = {
+    "file": "The data in one file; Tunebench splits its rows.",
+    "train": "A file of training rows.",
+    "validation": "A file of validation rows.",
+    "test": "A file of test rows.",
+}
 router = Router()
 
 
@@ -27,34 +34,42 @@ class Reading(Body):
     """How a file is to be understood; what is left out is guessed or stays as it is."""
 
     mapping: dict[str, str] | None = Field(
-        None, description="{role: column}; a text may be a template of several columns, such as {instruction}\\n\\n{input}"
+        None,
+        description="Which column is what: {role: column}; a text may be a template of several columns, such as {instruction}\\n\\n{input}. "
+        "GET /tasks lists the roles.",
     )
-    header_row: int | None = Field(None, ge=0, le=1_000_000)
-    encoding: str | None = Field(None, max_length=40)
-    delimiter: str | None = Field(None, min_length=1, max_length=1)
-    sheet: str | None = Field(None, max_length=200)
-    member: str | None = Field(None, max_length=500)
-    labels: dict[str, str] | None = None
-    several_labels: Literal["explode", "first", "whole", "wait"] | None = None  # what becomes of rows with several labels
-    accept_rejected: bool | None = None
-    message: str | None = Field(None, max_length=1_000)
+    header_row: int | None = Field(None, ge=0, le=1_000_000, description="The line with the column names, from 1; 0: there is none.")
+    encoding: str | None = Field(None, max_length=40, description="The file's encoding, such as utf-8 or gb18030.")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="The character between the cells.")
+    sheet: str | None = Field(None, max_length=200, description="The sheet of a workbook to read.")
+    member: str | None = Field(None, max_length=500, description="The file of an archive to read.")
+    labels: dict[str, str] | None = Field(
+        None, description="Labels to rename or merge: {label in the file: label}; an empty name leaves its rows out."
+    )
+    several_labels: Literal["explode", "first", "whole", "wait"] | None = Field(
+        None, description="What becomes of rows with several labels: a row each, the first, all as one label, or nothing yet."
+    )
+    accept_rejected: bool | None = Field(
+        None, description="true: rows that cannot be used are left out. Without it they hold the version back."
+    )
+    message: str | None = Field(None, max_length=1_000, description="A note about the version.")
 
 
 class Files(Reading):
     """Uploads that arrived by tus, by part: {"file": id}, or {"train": id, "validation": id, "test": id}."""
 
-    uploads: dict[str, UUID] = Field(default_factory=dict)
-    task: str | None = Field(None, max_length=40)
+    uploads: dict[str, UUID] = Field(default_factory=dict, description=UPLOADS)
+    task: str | None = Field(None, max_length=40, description="The task's slug or an alias; left out, it stays as it is.")
 
 
 class NewDataset(Reading):
-    uploads: dict[str, UUID] = Field(default_factory=dict)
-    name: str = Field("", max_length=200)
-    task: str = Field("", max_length=40)  # by slug or alias; left out: detect the task
+    uploads: dict[str, UUID] = Field(default_factory=dict, description=UPLOADS)
+    name: str = Field("", max_length=200, description="The dataset's name; left out, the file's.")
+    task: str = Field("", max_length=40, description="The task's slug or an alias; left out, it is detected from the columns.")
 
 
 class Change(Body):
-    name: str = Field(max_length=200)
+    name: str = Field(max_length=200, description="The new name.")
 
 
 FORM = {
@@ -63,8 +78,12 @@ FORM = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {part: {"type": "string", "format": "binary"} for part in PARTS}
-                    | {name: {"type": "string"} for name in NewDataset.model_fields if name != "uploads"},
+                    "properties": {part: {"type": "string", "format": "binary", "description": FILES[part]} for part in PARTS}
+                    | {
+                        name: {"type": "string", "description": each.description}
+                        for name, each in NewDataset.model_fields.items()
+                        if name != "uploads"
+                    },
                 }
             },
             "application/json": {"schema": NewDataset.model_json_schema()},
@@ -122,6 +141,9 @@ def options_of(said: Reading) -> dict[str, Any]:
 
 @router.post("/datasets", response={202: dict[str, Any]}, openapi_extra=FORM, summary="Upload files and have them read")
 def create(request: HttpRequest, response: HttpResponse) -> Any:
+    """The file is read by a worker: ask for the dataset until its state is no longer `importing`. A file without doubts becomes
+    `ready` and has a `version`. Otherwise it is `needs_mapping`: `questions` say what to decide; answer them with POST
+    /datasets/{pk}/versions. `failed` comes with a `reason`."""
     wanted: NewDataset = said(request, NewDataset)
     task = task_called(wanted.task)
     uploads = sent_files(request, wanted.uploads, request.actor.team_id)  # type: ignore[attr-defined]
@@ -157,6 +179,9 @@ def delete(request: HttpRequest, pk: UUID) -> Any:
     "/datasets/{uuid:pk}/versions", response={202: dict[str, Any]}, openapi_extra=FORM, summary="Confirm a mapping, or bring another file"
 )
 def confirm(request: Any, pk: UUID) -> Any:
+    """For a dataset that is `needs_mapping`: send what you would change, or only {"accept_rejected": true} to take it as it was
+    understood. `labels` merges spellings (`joins` proposes some). With files, these become the next version. Then ask for the
+    dataset until it is `ready`."""
     found: Dataset = find(request.actor, Dataset, pk, WRITE)
     wanted: Files = said(request, Files)
     if request.FILES or wanted.uploads:
@@ -182,26 +207,48 @@ def version(request: HttpRequest, pk: UUID) -> Any:
     return version_facts(find(request.actor, DatasetVersion.objects.select_related("created_by"), pk))  # type: ignore[attr-defined]
 
 
-@router.get("/versions/{uuid:pk}/rows", summary="Rows of a version by keyset")
+@router.get("/versions/{uuid:pk}/rows", summary="Rows of a version by keyset; of long cells the first 10,000 characters")
 def version_rows(
-    request: HttpRequest, pk: UUID, after: str = "", limit: int = rows.PAGE, q: str = "", label: str | None = None, split: str = ""
+    request: HttpRequest,
+    pk: UUID,
+    after: str = "",
+    limit: int = rows.PAGE,
+    q: str = "",
+    label: str | None = None,
+    split: str = "",
+    show: str = "",
 ) -> Any:
     found: DatasetVersion = find(request.actor, DatasetVersion, pk)  # type: ignore[attr-defined]
     if after and not (after.isascii() and after.isdigit() and len(after) < 12):
         message = _("`after` is not a cursor of this list.")
         raise Problem(422, "Unprocessable Entity", message, field_error("after", message))
-    got = rows.page_of(found, rows.Wanted(q[:200], label, split), int(after) if after else -1, max(1, min(limit, 1_000)))
-    roles = {role.name for role in KINDS[found.task].roles}
+    got = rows.page_of(
+        found,
+        rows.Wanted(q[:200], label, split, show if show in rows.SHOWS else ""),
+        int(after) if after else -1,
+        max(1, min(limit, 1_000)),
+    )
     return {
-        "items": [
-            {"id": row["at"], "row": row["row"], "split": row["split"]}
-            | {name: value for name, value in row["values"].items() if name in roles}
-            | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
-            for row in got.rows
-        ],
+        "items": [row_facts(row, found) for row in got.rows],
         "next": None if got.next is None else str(got.next),
         "searched": got.searched,
     }
+
+
+@router.get("/versions/{uuid:pk}/rows/{int:position}", summary="One row of a version, whole; `id` in the list is its position")
+def version_row(request: HttpRequest, pk: UUID, position: int) -> Any:
+    found: DatasetVersion = find(request.actor, DatasetVersion, pk)  # type: ignore[attr-defined]
+    row = rows.row_at(found, position)
+    if row is None:
+        raise Http404
+    return row_facts(row, found)
+
+
+def row_facts(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:
+    roles = {role.name for role in KINDS[version.task].roles}
+    facts = {"id": row["at"], "row": row["row"], "split": row["split"]}
+    facts |= {name: value for name, value in row["values"].items() if name in roles}
+    return facts | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
 
 
 def facts(dataset: Dataset) -> dict[str, Any]:

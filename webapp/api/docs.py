@@ -7,6 +7,24 @@ from django.shortcuts import render
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
 
+from webapp.api.examples import EXAMPLES
+
+MEANINGS = {  # of fields in addresses and queries, which are called the same everywhere
+    "pk": "The id of the thing.",
+    "after": "The cursor `next` of the answer before; left out, from the beginning.",
+    "limit": "At most so many items in the answer.",
+    "state": "Only those in this state.",
+    "task": "Only those of this task (its slug).",
+    "trainable": "true: only models that a run can start from.",
+    "step": "The checkpoint's step.",
+    "q": "Only rows in which this text stands, in any case.",
+    "label": "Only rows with this label.",
+    "split": "Only rows of this split: train, validation or test.",
+    "show": "conflicts: rows with the same text and different labels; duplicates: rows that repeat another.",
+    "download": "true: as a text file.",
+    "Idempotency-Key": "Any text of up to 200 characters. Sent again with the same request, it gives the same run instead of a second one.",
+}
+
 
 class Docs(DocsBase):
     def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
@@ -25,10 +43,11 @@ def described(address: str, verb: str, operation: dict[str, Any], schema: dict[s
             "place": each["in"],
             "kind": kind(each["schema"]),
             "must": each.get("required", False),
-            "about": each.get("description", ""),
+            "about": each.get("description") or MEANINGS.get(each["name"], ""),
         }
         for each in operation.get("parameters", [])
     ]
+    seen = {each["name"] for each in fields}
     for form, content in operation.get("requestBody", {}).get("content", {}).items():
         body = content["schema"]
         if "$ref" in body:
@@ -38,13 +57,16 @@ def described(address: str, verb: str, operation: dict[str, Any], schema: dict[s
         fields += [
             {"name": name, "place": place, "kind": kind(each), "must": name in must, "about": each.get("description", "")}
             for name, each in body.get("properties", {}).items()
+            if name not in seen  # a form and a body may carry the same
         ]
+        seen |= {each["name"] for each in fields}
     return {
         "address": address,
         "verb": verb.upper(),
         "summary": operation.get("summary", ""),
         "about": operation.get("description", ""),
         "fields": fields,
+        **EXAMPLES.get(f"{verb.upper()} {address}", {}),
     }
 
 

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from ninja import Router
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from webapp.api.door import Body, Problem, Session, Token, page
 from webapp.catalog.models import ModelVersion
@@ -26,16 +26,16 @@ router = Router()
 class NewModel(Body):
     """Either the name of a model on the hub, or a folder that an administrator allowed."""
 
-    hub: str | None = None
-    folder: str | None = None
+    hub: str | None = Field(None, description="Its name on the hub: organisation/name.")
+    folder: str | None = Field(None, description="A folder on the server that an administrator has allowed.")
 
 
 class Question(Body):
     """`inputs` as `GET /tasks` lists them for the model's task: one object, or a list of up to 64."""
 
-    inputs: Any
-    parameters: dict[str, Any] = {}
-    untuned: bool = False
+    inputs: Any = Field(description="{field: text} as the task's `inputs` say, or a list of up to 64 of them.")
+    parameters: dict[str, Any] = Field({}, description="{name: value}; the task's `parameters` list names, bounds and defaults.")
+    untuned: bool = Field(False, description="true: ask the model's base as it was before training.")
 
     @field_validator("*", mode="after")
     @classmethod

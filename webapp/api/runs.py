@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -22,6 +21,7 @@ from webapp.runs import cursor
 from webapp.runs.cursor import Cursor
 from webapp.runs.models import Checkpoint, IdempotencyConflict, Run
 from webapp.runs.scores import Standing
+from webapp.spreadsheet import Sheet
 from worker.spec import SpecError
 
 router = Router(tags=["runs"])
@@ -31,16 +31,20 @@ MOST_POINTS = 10_000  # in one answer
 
 
 class NewRun(Body):
-    version: UUID
-    task: str | None = None
-    base_model: UUID | None = None
-    method: str = DEFAULT_METHOD
-    settings: dict[str, Any] = Field(default_factory=dict)
-    name: str = Field("", max_length=200)
+    version: UUID = Field(description="The rows to learn from: a dataset's `version`.")
+    task: str | None = Field(None, description="The version's task, as a check; another one is refused.")
+    base_model: UUID | None = Field(
+        None, description="The model to start from; left out, the one that fits best. GET /models?trainable=true lists them."
+    )
+    method: str = Field(DEFAULT_METHOD, description="full, quick or lora; GET /tasks says which fit.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Settings that differ from their defaults: {name: value}; GET /tasks lists them."
+    )
+    name: str = Field("", max_length=200, description="The run's name; left out, the dataset's with a number.")
 
 
 class Renaming(Body):
-    name: str = Field(max_length=200)
+    name: str = Field(max_length=200, description="The new name.")
 
 
 def living() -> Any:
@@ -213,7 +217,7 @@ def points_csv(request: HttpRequest, pk: UUID) -> Any:
     points = by_step(cursor.read(run).points)
     series = sorted({name for point in points for name in point["values"]})
     table = io.StringIO()
-    writer = csv.writer(table)
+    writer = Sheet(table)
     writer.writerow(["step", "epoch", "time_s", *series])
     for point in points:
         writer.writerow([point["step"], point["epoch"], point["time"], *[point["values"].get(name, "") for name in series]])

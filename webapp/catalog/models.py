@@ -17,8 +17,8 @@ from django.utils.functional import cached_property
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from webapp import queue
 from webapp.catalog.starters import starters
+from webapp.datasets.models import Upload
 from webapp.ids import uuid7
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import Team, TeamQuerySet, User
@@ -29,6 +29,7 @@ from worker.weights import Unusable, Weights, look, read_config
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+LONGEST_PATH = 500  # characters, as many as a row keeps
 CARD_LIMIT = 64 * 1024  # bytes of a model card that a page shows
 
 
@@ -182,8 +183,7 @@ class ModelVersion(models.Model):
     def add_folder(cls, actor: Actor, path: str) -> ModelVersion:
         """A model in a folder that an administrator allowed (TUNEBENCH_MODEL_DIRS). Raises SpecError with a sentence."""
         actor.require(WRITE, actor.team_id)
-        folder = Path(path.strip()).resolve() if path.strip() and "\0" not in path else Path("/")
-        if not (is_allowed(folder) and folder.is_dir() and all(is_allowed(file.resolve()) for file in folder.iterdir())):
+        if (folder := allowed_folder(path.strip())) is None:
             raise SpecError("folder", _("Only folders inside those that an administrator allowed (TUNEBENCH_MODEL_DIRS) can be added."))
         try:
             facts = fields_of(look(folder)) | skill_of(folder)
@@ -212,6 +212,11 @@ class ModelVersion(models.Model):
         found: ModelVersion | None = here.exclude(state=cls.State.FAILED).first()
         if found:
             return found
+        if cls.held_by(actor.team_id) + Upload.held_by(actor.team_id) >= settings.TEAM_QUOTA:
+            quota = {"quota": f"{settings.TEAM_QUOTA / 1e9:,.1f}"}
+            raise SpecError(
+                "hub", _("The team holds all of the %(quota)s GB that it may have (TEAM_QUOTA). Delete models or datasets first.") % quota
+            )
         with transaction.atomic():
             model = cls(team_id=actor.team_id, created_by=actor.user, name=name.split("/")[-1], kind=cls.Kind.HUB, source=name)
             model.state = cls.State.FETCHING
@@ -219,6 +224,11 @@ class ModelVersion(models.Model):
             model.save(force_insert=True)
             model._queue_fetching()
         return model
+
+    @classmethod
+    def held_by(cls, team_id: Any) -> int:
+        """Bytes of the models that a team has fetched, until they are purged."""
+        return int(cls.objects.filter(team=team_id, kind=cls.Kind.HUB).aggregate(bytes=models.Sum("bytes"))["bytes"] or 0)
 
     def fetch_again(self) -> bool:
         """Queue another attempt at a model that could not be fetched. False when there is nothing to repeat."""
@@ -231,8 +241,7 @@ class ModelVersion(models.Model):
         return True
 
     def _queue_fetching(self) -> None:
-        WorkItem.objects.create(kind="fetch_model", subject=self.pk)
-        queue.ring_on_commit(queue.DATA)
+        WorkItem.add("fetch_model", self.pk, team=self.team_id)
 
     # --- how one goes ---
     def delete_softly(self) -> bool:
@@ -358,6 +367,16 @@ def skill_of(folder: Path) -> dict[str, Any]:
 def below_files(folder: Path) -> str:
     """As it is kept in a row: the same for every process, wherever each one finds the files."""
     return str(folder.relative_to(settings.FILES) if folder.is_relative_to(settings.FILES) else folder)
+
+
+def allowed_folder(path: str) -> Path | None:
+    """The folder of that name, if an administrator allowed it and all that lies in it."""
+    try:
+        folder = Path(path).resolve()
+        inside = path and is_allowed(folder) and folder.is_dir() and all(is_allowed(file.resolve()) for file in folder.iterdir())
+    except (OSError, ValueError, RuntimeError):  # a name that no system takes, a folder that may not be read, links in a circle
+        return None
+    return folder if inside and len(str(folder)) <= LONGEST_PATH else None
 
 
 def is_allowed(path: Path) -> bool:

@@ -99,7 +99,8 @@ class Mapping:
 
     def reading_answers(self, answers: Answers[str, str]) -> dict[str, Any]:
         """Options that change how the bytes are read; with them what was mapped before is forgotten."""
-        asked: dict[str, Any] = {name: answers[name] for name in ("encoding", "delimiter", "sheet", "member") if answers.get(name)}
+        asked: dict[str, Any] = {name: answers[name] for name in ("encoding", "delimiter") if answers.get(name)}
+        asked |= {name: answers[name] for name in ("sheet", "member") if name in answers}  # empty: all that belong together
         header = answers.get("header_row", "")
         if header.isascii() and header.isdigit():
             asked["header_row"] = int(header[:6])
@@ -114,8 +115,9 @@ class Mapping:
 
     @property
     def file(self) -> dict[str, Any]:
-        """The first file stands for how all were understood."""
-        return dict(self.reading.report["files"][0])
+        """The first file stands for how all were understood. Of several tables of one upload none is chosen."""
+        first, *others = self.reading.report["files"]
+        return {**first, **({"member": "", "sheet": ""} if any(other["name"] == first["name"] for other in others) else {})}
 
     @property
     def columns(self) -> list[dict[str, Any]]:

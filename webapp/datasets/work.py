@@ -22,7 +22,7 @@ ANNOUNCE_EVERY = 0.2  # seconds
 def read_files(item: WorkItem) -> None:
     """Read what was uploaded, keep what was found. Raises ReadingError when the files cannot be used."""
     reading = Import.objects.select_related("dataset").get(pk=item.subject)
-    if reading.state != Import.State.READING:
+    if reading.state != Import.State.READING or not reading.is_wanted:
         return
     files = [{"part": f["part"], "name": f["name"], "path": str(blobs.path_of(f["sha256"]))} for f in reading.files]
     job = {
@@ -33,7 +33,7 @@ def read_files(item: WorkItem) -> None:
         "out": folder_for(reading, item),
     }
     try:
-        report = limited.run("read", job, progress_of(reading.dataset))
+        report = limited.run("read", job, progress_of(reading.dataset), lambda: reading.is_wanted)
     except ReadingError as error:
         reading.fail(error.message)
         raise
@@ -43,7 +43,7 @@ def read_files(item: WorkItem) -> None:
 def publish_version(item: WorkItem) -> None:
     """Write the rows as the person mapped them; the version appears when its file is whole, or not at all."""
     reading = Import.objects.select_related("dataset").get(pk=item.subject)
-    if reading.state != Import.State.PUBLISHING:
+    if reading.state != Import.State.PUBLISHING or not reading.is_wanted:
         return
     job = {
         "staged": reading.report["staged"],
@@ -59,7 +59,7 @@ def publish_version(item: WorkItem) -> None:
         "out": folder_for(reading, item),
     }
     try:
-        published = limited.run("publish", job, progress_of(reading.dataset))
+        published = limited.run("publish", job, progress_of(reading.dataset), lambda: reading.is_wanted)
     except ReadingError as error:
         reading.refuse(error.message)
         raise
@@ -72,7 +72,9 @@ def baselines(item: WorkItem) -> None:
     version = DatasetVersion.objects.select_related("dataset").get(pk=item.subject)
     if version.baselines:
         return
-    scores = limited.run("baselines", {"path": str(version.path), "task": version.task}, progress_of(version.dataset))
+    here = DatasetVersion.objects.filter(pk=version.pk, dataset__deleted_at=None)
+    job = {"path": str(version.path), "task": version.task}
+    scores = limited.run("baselines", job, progress_of(version.dataset), here.exists)
     DatasetVersion.objects.filter(pk=version.pk, baselines={}).update(baselines=scores)
     live.announce(version.dataset.stream, {"type": "baselines", "version": str(version.pk)})
 

@@ -10,6 +10,7 @@ SECRETS = [
     (re.compile(r"(/(?:sign-in|invitations)/)[\w-]{20,}"), r"\1[hidden]"),
     (re.compile(r"(?i)(authorization|cookie|x-csrftoken)(['\"]?\s*[:=]\s*['\"]?)[^'\"\r\n,}]+"), r"\1\2[hidden]"),
     (re.compile(r"(sessionid|csrftoken)=\w+"), r"\1=[hidden]"),
+    (re.compile(r"(?<=[\w/])\?[^\s\"'<>=?]*=[^\s\"'<>]*"), "?[hidden]"),  # what somebody looked for, and signatures
     (re.compile(r"(\w+://[^:/@\s]*:)[^@/\s]+@"), r"\1[hidden]@"),  # a password in the address of a database or of Redis
 ]
 

@@ -29,6 +29,8 @@ DISK_DELAY_S = 120.0
 START_LIMIT_S = 900.0  # from the start of the process to its "ready"
 LEAST_STALL_S = 600.0  # no step for so long, or for 20 typical steps, means it hangs
 
+NO_MEMORY = ("memory allocation of ", "std::bad_alloc", "Cannot allocate memory", "can't allocate memory")
+
 STRENGTH: Mapping[str, int] = {Wish.RUN: 0, Wish.PAUSE: 1, Wish.FINISH: 2, Wish.CANCEL: 3}
 
 
@@ -62,6 +64,7 @@ class Ending:
     text: str = ""  # for people: the cause
     remedy: str = ""
     progressed: bool = False  # a checkpoint was committed in this attempt
+    is_final: bool = False  # another attempt would end the same
 
     @property
     def reason(self) -> str:
@@ -130,7 +133,7 @@ def end(row: Row, fence: int, ending: Ending, base_delay_s: float = 10.0) -> Cha
     ):  # nothing was tried; each time there is one checkpoint less to go on from
         return Change(RETRY_WAIT, why, outcome="damaged")
     if ending.kind == "out_of_memory":
-        if row.oom_replans >= MOST_REPLANS:
+        if ending.is_final or row.oom_replans >= MOST_REPLANS:
             return Change(FAILED, why, outcome="out_of_memory")
         return Change(RETRY_WAIT, {**why, "oom_replans": row.oom_replans + 1}, outcome="out_of_memory")
     return _after_crash(row, ending, base_delay_s)
@@ -181,13 +184,18 @@ def ending_of(status: int, stderr_tail: str = "", text: str = "", remedy: str = 
         Exit.DAMAGED: "damaged",
     }
     said = {
-        "out_of_memory": (_("Memory ran out."), _("Use smaller batches, shorter texts or a smaller base model.")),
+        "out_of_memory": (
+            _("Ran out of memory."),
+            _("Use smaller batches, shorter texts or a smaller base model, or give trainers more memory (TRAIN_MEMORY)."),
+        ),
         "disk_full": (_("The disk is full."), _("Free some space; the run resumes by itself.")),
         "user_data": (_("These rows or settings cannot be used for training."), _("See the log below.")),
         "damaged": (_("The last checkpoint was damaged."), _("The run resumes from the previous one.")),
         "unsafe_model": (_("The base model is not safe to load."), _("Choose one with safetensors weights and no code of its own.")),
     }
     kind = kinds.get(Exit(status), "crash") if status in {int(e) for e in Exit} else "crash"
+    if kind == "crash" and any(word in stderr_tail for word in NO_MEMORY):  # of a library that does not ask twice
+        kind, text, remedy = "out_of_memory", "", ""
     if kind == "crash":
         last = stderr_tail.strip().splitlines()[-1][:300] if stderr_tail.strip() else ""
         how = f"was stopped by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import psutil
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
+from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, OuterRef, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -150,14 +150,14 @@ class Claimable(models.Model):
         return cls.rows().filter(due, state__in=cls.WAITING).order_by("created_at", "pk")
 
     @classmethod
-    def claim(cls, worker: Worker) -> Self | None:
-        """Take the next one for `worker`, or None. The new fence stands on what is returned."""
-        if not cls.open_to(worker).exists():  # an idle poll takes no write lock
+    def claim(cls, worker: Worker, among: Q = Q()) -> Self | None:
+        """Take the next one `among` those for `worker`, or None. The new fence stands on what is returned."""
+        if not cls.open_to(worker).filter(among).exists():  # an idle poll takes no write lock
             return None
         with transaction.atomic():
             if not Worker.objects.filter(pk=worker.pk, draining=False).exists():
                 return None
-            found = cls.open_to(worker).select_for_update(skip_locked=True).first()
+            found = cls.open_to(worker).filter(among).select_for_update(skip_locked=True).first()
             if found is None:
                 return None
             won = (
@@ -238,6 +238,7 @@ class WorkItem(Claimable):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=40)  # one of worker.tasks.KINDS
     subject = models.UUIDField()
+    team = models.UUIDField(null=True)  # for whom; one that waits for nobody's turn has none
     payload: Any = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -250,15 +251,19 @@ class WorkItem(Claimable):
         return f"{self.kind} {self.subject}"
 
     @classmethod
-    def add(cls, kind: str, subject: Any, payload: dict[str, Any] | None = None) -> WorkItem:
+    def add(cls, kind: str, subject: Any, payload: dict[str, Any] | None = None, team: Any = None) -> WorkItem:
         """Queue it, and ring once the transaction is through."""
-        item = cls.objects.create(kind=kind, subject=subject, payload=payload or {})
+        item = cls.objects.create(kind=kind, subject=subject, payload=payload or {}, team=team)
         queue.ring_on_commit(queue.DATA)
         return item
 
     @classmethod
     def open_to(cls, worker: Worker) -> Any:
-        return super().open_to(worker) if queue.DATA in worker.queues else cls.objects.none()
+        """One of a kind at a time for each team: however slow its files are, those of the next team have their turn."""
+        if queue.DATA not in worker.queues:
+            return cls.objects.none()
+        going_on = cls.objects.filter(kind=OuterRef("kind"), team=OuterRef("team"), state__in=cls.LEASED)
+        return super().open_to(worker).filter(~Exists(going_on))
 
     def succeed(self) -> bool:
         return bool(self.held().update(state=self.State.SUCCEEDED, finished_at=Now(), lease_until=None, reason_code="", reason=""))

@@ -39,8 +39,13 @@ TURN = {  # of turns that hold question and answer, what each key holds
 }
 LEARNT = ("weight", "train", "trainable", "loss", "output_with_loss")  # 0 or false: the message is read, not learnt
 KEPT = ("name", "tool_call_id", "reasoning_content")  # texts that chat templates know besides
-BROKEN = re.compile(rf"""\\?['"](?:role|from)\\?['"]\s*:\s*\\?['"]\s*(?:{"|".join(ROLES)})\s*\\?['"]""", re.IGNORECASE)
-OPENING = 200  # characters in which a chat that cannot be read shows itself
+KEY = re.compile(r"""\\?['"](?:role|from|content|value)\\?['"]\s{0,9}:""", re.IGNORECASE)
+BESIDE = re.compile(r"""\}\s{0,9},?\s{0,9}\{\s{0,9}\\?['"](?:role|from)\\?['"]""", re.IGNORECASE)
+SPEAKS = re.compile(
+    rf"""\\?['"](?:role|from)\\?['"]\s{{0,9}}:\s{{0,9}}\\?['"]\s{{0,9}}(?:{"|".join(ROLES)})\s{{0,9}}\\?['"]""", re.IGNORECASE
+)
+NOTHING = ("", "[]", "{}", "null", "None")
+OPENING = 300  # characters in which a chat shows who speaks
 
 
 class Unclear(ValueError):
@@ -58,7 +63,7 @@ def of_row(row: Mapping[str, Any]) -> Chat | None:
     """The whole conversation of a row; None for a plain text, or a plain completion of a plain prompt. Raises Unclear."""
     system, prompt, completion, text = (str(row.get(name) or "") for name in ("system", "prompt", "completion", "text"))
     before = asked = said = None
-    if history := str(row.get("history") or "").strip():
+    if (history := str(row.get("history") or "").strip()) not in NOTHING:
         before = _cell("history", history)
     if completion.strip():
         asked, said = _cell("prompt", prompt), _cell("completion", completion)
@@ -81,7 +86,8 @@ def kept(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row as a version keeps it: every chat in OpenAI's layout, and a single question or answer as the text that it is."""
     found = dict(row)
     for name in ("prompt", "completion", "text", "history"):
-        if messages := _cell(name, str(row.get(name) or "")):
+        cell = str(row.get(name) or "")
+        if cell.strip() not in NOTHING and (messages := _cell(name, cell)):
             found[name] = _dumped(messages)
     asked, said = _cell("prompt", str(row.get("prompt") or "")), _cell("completion", str(row.get("completion") or ""))
     if said:
@@ -110,10 +116,17 @@ def is_record(text: str) -> bool:
         return True
 
 
+def takes_turns(text: str) -> bool:
+    """Whether the cell is a dialogue that does not say who speaks."""
+    return text.lstrip()[:1] == "[" and is_unsigned(_value(text))
+
+
 def messages_of(text: str, is_answer: bool = False) -> list[Message] | None:
     """The messages of a cell; None where it is a text. A prompt or a completion (`is_answer`) may be other JSON, which is a text
     too; of a whole text that is not understood. Raises Unclear."""
     value = _value(text)
+    if value is None and not is_answer and text.strip() in ("[]", "{}"):
+        raise Unclear(_("It is an empty list."))
     if value is None or (is_answer and not _is_chat(value)):
         return None
     return list(_messages(value))
@@ -144,7 +157,7 @@ def _tools(text: str) -> list[dict[str, Any]]:
     try:
         value = _value(text)
         value = [value] if isinstance(value, dict) else value or []
-        if not value and text.strip() not in ("[]", "{}", "null", "None"):
+        if not value and text.strip() not in NOTHING:
             raise Unclear(_("The tools are no JSON list of functions."))
         return [_tool(each) for each in value]
     except Unclear as error:
@@ -180,9 +193,16 @@ def _value(text: str) -> Any | None:
             inner = ""
         if isinstance(inner, str) and inner != text and (value := _value(inner)) is not None:
             return value
-    if BROKEN.search(text[:OPENING]):
+    if _is_broken(bare):
         raise Unclear(_("It looks like a chat, but can be read neither as JSON nor as a list of Python. Export it again."))
     return None
+
+
+def _is_broken(text: str) -> bool:
+    """Whether this is left of a chat that can no longer be read: its beginning or its end, or two messages beside each other."""
+    opens, closes = text.lstrip("'\" \n"), text.rstrip("'\" \n")
+    is_list = (opens[:1] == "[" and opens[1:].lstrip()[:1] == "{") or (closes[-1:] == "]" and closes[:-1].rstrip()[-1:] == "}")
+    return bool(SPEAKS.search(text[:OPENING]) or BESIDE.search(text) or (is_list and KEY.search(text)))
 
 
 def _parsed(text: str) -> Any:
@@ -198,6 +218,11 @@ def _parsed(text: str) -> Any:
 # --- layouts ----------------------------------------------------------------------------------------------------------------
 def _named(record: dict[str, Any]) -> Named:
     return {str(key).strip().lower(): value for key, value in record.items()}
+
+
+def is_unsigned(value: Any) -> bool:
+    """A dialogue of which only the texts were kept: people take turns, the user begins. Whoever brought it should confirm that."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(item, str) for item in value)
 
 
 def _is_chat(value: Any) -> bool:
@@ -225,6 +250,8 @@ def _messages(value: Any) -> Iterator[Message]:
             value = [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]  # columns beside each other
         else:
             raise Unclear(_("It is JSON, but no chat: no message has a role."))
+    if is_unsigned(value):
+        value = [{"role": ("user", "assistant")[number % 2], "content": said} for number, said in enumerate(value)]
     if not all(isinstance(item, dict) for item in value):
         raise Unclear(_("It is a list, but no chat: nothing says who speaks."))
     for number, item in enumerate(value, 1):

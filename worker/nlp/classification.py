@@ -187,7 +187,7 @@ class Classification(Task):
             id2label=dict(enumerate(labels)),
             label2id={label: i for i, label in enumerate(labels)},
             problem_type="single_label_classification",
-            ignore_mismatched_sizes=True,  # a base that already was a classifier gets a new head
+            new_head=True,
         )
         model.config.pad_token_id = tokenizer.pad_token_id
         tokenizer.model_max_length = min(int(settings["window"]), texts.longest(model, tokenizer))

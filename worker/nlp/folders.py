@@ -9,6 +9,10 @@ from typing import Any
 from worker.spec import Exit, Trouble
 from worker.spec import gettext_noop as _
 
+FREE_VALUES = 2**26  # that a model may take beyond its files: a new head, positions that are computed
+SHOWN_NAMES = 3  # of weights that are missing
+AGAIN = _("Fetch or copy the model again, or choose another one.")
+
 
 def _unsafe(code: str, text: str) -> Trouble:
     return Trouble(code, text, _("Choose a base model with safetensors weights and no code of its own."), Exit.UNSAFE_MODEL)
@@ -61,15 +65,26 @@ def open_tokenizer(folder: str | Path) -> Any:
     return tokenizer
 
 
-def open_model(folder: str | Path, auto_class: str, **options: Any) -> Any:
-    """A model in fp32 and evaluation mode. `auto_class` is the name of a transformers Auto class."""
+def open_model(folder: str | Path, auto_class: str, *, new_head: bool = False, **options: Any) -> Any:
+    """A model in fp32 and evaluation mode. `auto_class` is the name of a transformers Auto class. With `new_head` the output
+    layer may be missing, or of another size: it is about to be learnt. Raises Trouble where anything else is missing, which
+    transformers would fill at random, or where the configuration promises far more than the files hold."""
     import torch
     import transformers
 
     check_folder(folder)
+    maker = getattr(transformers, auto_class)
     try:
-        return getattr(transformers, auto_class).from_pretrained(
-            str(folder), trust_remote_code=False, use_safetensors=True, local_files_only=True, dtype=torch.float32, **options
+        _check_promise(folder, maker, options)
+        model, found = maker.from_pretrained(
+            str(folder),
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
         )
     except (ValueError, KeyError) as problem:  # a family that has no such head, or that this version does not know
         raise Trouble(
@@ -78,6 +93,43 @@ def open_model(folder: str | Path, auto_class: str, **options: Any) -> Any:
             _("Choose another base model, for example a BERT, RoBERTa, ModernBERT, Llama or Qwen."),
             Exit.USER_DATA,
         ) from problem
+    _check_whole(model, found, new_head or auto_class == "AutoModel", new_head)
+    return model
+
+
+def _check_promise(folder: str | Path, maker: Any, options: dict[str, Any]) -> None:
+    """Build the model without memory first: what it would take is known before anything is allocated."""
+    import torch
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True, **options)
+    with torch.device("meta"):
+        model = maker.from_config(config, trust_remote_code=False)
+    promised = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+    held = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))  # at least half a byte a value
+    if promised > 2 * held + FREE_VALUES:
+        raise Trouble("weights_differ", _("config.json describes a much larger model than the weights hold."), AGAIN)
+
+
+def _check_whole(model: Any, found: dict[str, Any], spares_pooler: bool, new_head: bool) -> None:
+    """`found` is what transformers says that it could not take from the files."""
+    prefix = f"{model.base_model_prefix}."
+
+    def is_needed(name: str) -> bool:
+        if spares_pooler and "pooler" in name:  # not used, or learnt with the head
+            return False
+        return not new_head or name.startswith(prefix)
+
+    learnt = {name for name, _values in model.named_parameters()}  # buffers are made, not learnt
+    missing = sorted(name for name in learnt.intersection(found["missing_keys"]) if is_needed(name))
+    other = sorted(name for name, *_shapes in found["mismatched_keys"] if is_needed(name))
+    for names, text in (
+        (missing, _("Weights of this model are missing: %s.")),
+        (other, _("Weights of this model have another shape than config.json says: %s.")),
+    ):
+        if names:
+            more = f" (+{len(names) - SHOWN_NAMES:,})" if len(names) > SHOWN_NAMES else ""
+            raise Trouble("weights_differ", text % f"{', '.join(names[:SHOWN_NAMES])}{more}", AGAIN)
 
 
 def first_position(model: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from worker.nlp import Example, certainty, chats, families, language, overlap, texts
+from worker.nlp import Example, certainty, chats, families, language, overlap, templates, texts
 from worker.nlp import rows as rows_of
 from worker.nlp.chats import Chat, Message
 from worker.nlp.decoding import decode
@@ -16,6 +16,7 @@ from worker.spec import Field, Metric, Role, Setting, Trouble
 from worker.spec import gettext_noop as _
 
 SHOWN_TOKENS = 64  # of an answer to a text without a prompt
+LOOKED_AT = 1_000  # rows that say whether there are chats, and one system prompt
 AT_ONCE = 8  # held-out rows answered together
 SHOWN_PROMPT = 400  # characters of a text without a prompt from which the model goes on, for the samples
 
@@ -178,13 +179,23 @@ class Generation(Written):
         return found
 
     def doubts(self, row: dict[str, Any]) -> list[tuple[str, str]]:
-        """JSON that is no chat may be what the model should write, or a column that was mistaken."""
-        found = {"prompt": str(row.get("prompt") or ""), "completion": str(row.get("completion") or "")}
-        return [
-            (role, _("It would be learnt as it stands."))
-            for role, text in found.items()
-            if chats.is_record(text) and not chats.messages_of(text, True)
+        """What is in JSON and no chat, a question that is not read or was not brought, a dialogue that does not say who speaks."""
+        prompt, completion, text = (str(row.get(name) or "").strip() for name in ("prompt", "completion", "text"))
+        answers = {"prompt": prompt, "completion": completion}
+        found = [
+            (role, _("It is JSON, and would be learnt as it stands."))
+            for role, cell in answers.items()
+            if chats.is_record(cell) and not chats.messages_of(cell, is_answer=True)
         ]
+        if not completion and text and chats.takes_turns(text):
+            found.append(("text", _("Nothing says who speaks; the user is taken to begin, and both to take turns.")))
+        elif prompt and text and not completion and chats.of_row(row) is None:
+            found.append(
+                ("prompt", _("Only the text is learnt, and the prompt is not read. Choose the text as the completion to have it asked."))
+            )
+        elif completion and "prompt" not in row and chats.of_row(row) is None:
+            found.append(("completion", _("No column is the prompt, so the model would learn answers to nothing.")))
+        return found
 
     def kept(self, row: dict[str, Any]) -> dict[str, Any]:
         return chats.kept(row)
@@ -195,10 +206,12 @@ class Generation(Written):
 
     # --- training ---
     def facts(self, rows: Any, settings: dict[str, Any]) -> dict[str, Any]:
-        """Whether it is asked (a prompt, then an answer), or goes on with what was begun."""
-        if "completion" in rows.columns and "prompt" in rows.columns:
-            return {"instruct": True}
-        return {"instruct": any(_chat_of(row) for row in rows.head(20).iter_rows(named=True))}
+        """Whether it is asked (a prompt, then an answer), or goes on with what was begun; the system prompt, if all rows have one."""
+        found = [_chat_of(row) for row in rows.head(LOOKED_AT).iter_rows(named=True)]
+        systems = {chat.messages[0]["content"] if chat and chat.messages[0]["role"] == "system" else "" for chat in found}
+        system = systems.pop() if len(systems) == 1 else ""
+        instruct = any(found) or {"prompt", "completion"} <= {*rows.columns}
+        return {"instruct": instruct, **({"system": system} if system else {})}
 
     def encode(
         self, rows: Any, model: Any, tokenizer: Any, labels: Sequence[str], settings: dict[str, Any], learning: bool = True
@@ -247,7 +260,8 @@ class Generation(Written):
             }
             for (prompt, reference, _chat), answer in zip(table, said, strict=True)
         ]
-        examples = [{"prompt": prompt[:400]} for prompt, _reference, _chat in table[:3]]
+        system = language.facts_of(model, {"system": ""})["system"]
+        examples = [{"prompt": _question(prompt, chat, system)[:400]} for prompt, _reference, chat in table[:3]]
         scores = [sample["scores"] for sample in samples]
         shown = language.worst_first(samples, "rouge_l")
         drawn = {"samples": shown, "signatures": {}, "tried": len(samples), "examples": examples}
@@ -349,9 +363,7 @@ def _plain(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list
 
 def _rendered(tokenizer: Any, messages: Sequence[Message], asks: bool, tools: Sequence[Any] = ()) -> list[int]:
     known = [{name: value for name, value in message.items() if name != "weight"} for message in messages]
-    options = {"tools": list(tools)} if tools else {}
-    ids: list[int] = tokenizer.apply_chat_template(known, tokenize=True, return_dict=False, add_generation_prompt=asks, **options)
-    return ids
+    return templates.ids(tokenizer, known, asks, **({"tools": list(tools)} if tools else {}))
 
 
 def _templated(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any]) -> list[tuple[list[int], list[int]]]:
@@ -416,10 +428,19 @@ def _asked(row: dict[str, Any]) -> tuple[str, str, Chat | None]:
     return begun, whole[len(begun) :], None
 
 
+def _question(prompt: str, chat: Chat | None, system: str) -> str:
+    """What a person would write to ask the same: a system prompt that is always said needs no saying."""
+    is_said = chat is not None and [m["role"] for m in chat.messages] == ["system", "user"] and chat.messages[0]["content"] == system
+    return str(chat.messages[1]["content"]) if chat and is_said else prompt
+
+
 def _prompt_row(model: Any, tokenizer: Any, prompt: str, answer_tokens: int) -> tuple[list[int], int]:
     """(token row, how many tokens of the prompt's beginning were left out), with room for an answer."""
     most = max(8, tokenizer.model_max_length - min(answer_tokens, tokenizer.model_max_length // 2))
-    facts = language.facts_of(model, {"instruct": bool(getattr(tokenizer, "chat_template", None))})
+    facts = language.facts_of(model, {"instruct": bool(getattr(tokenizer, "chat_template", None)), "system": ""})
+    if facts["system"]:
+        ids = _asking(tokenizer, [{"role": "system", "content": facts["system"]}, {"role": "user", "content": prompt}])
+        return ids[-most:], max(0, len(ids) - most)
     if facts["instruct"]:
         return language.prompt_ids(tokenizer, prompt, most)
     ids = language.opening(tokenizer) + tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from worker.nlp import Example, Task, certainty, families, folders, texts
+from worker.nlp import Example, Task, certainty, families, folders, templates, texts
 from worker.nlp.decoding import ends_of, takes
 from worker.spec import Metric, Setting
 from worker.spec import gettext_noop as _
@@ -156,7 +156,7 @@ def prompt_ids(tokenizer: Any, prompt: str, most: int) -> tuple[list[int], int]:
     """
     if getattr(tokenizer, "chat_template", None):
         asked = [{"role": "user", "content": prompt}]
-        ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=True, return_dict=False)
+        ids = templates.ids(tokenizer, asked, asks=True)
     else:
         ids = tokenizer(prompt.rstrip() + "\n", add_special_tokens=False, verbose=False)["input_ids"]
         ids = opening(tokenizer) + ids

@@ -150,7 +150,7 @@ class QuestionAnswering(Task):
 
     def load(self, base: str, labels: Sequence[str], settings: dict[str, Any], method: str, facts: dict[str, Any]) -> tuple[Any, Any]:
         tokenizer = folders.open_tokenizer(base)
-        model = folders.open_model(base, "AutoModelForQuestionAnswering")
+        model = folders.open_model(base, "AutoModelForQuestionAnswering", new_head=True)
         tokenizer.model_max_length = min(int(settings["window"]), texts.longest(model, tokenizer))
         return model, tokenizer
 

@@ -123,7 +123,7 @@ class Summarization(Written):
         if families.shape_of(folders.check_folder(base)) in WRITERS:
             model, tokenizer = language.open_writer(base)
         else:
-            model = folders.open_model(base, CHOOSER, num_labels=1, ignore_mismatched_sizes=True)
+            model = folders.open_model(base, CHOOSER, num_labels=1, new_head=True)
             tokenizer = folders.open_tokenizer(base)
         language.fitted(model, tokenizer, settings)
         return model, tokenizer

@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import IO, Any
 
+from worker import machine
 from worker.serving.desk import Desk
 from worker.serving.pool import Pool
 
@@ -51,6 +52,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the relay's to act on
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s serving %(message)s")
     known = os.environ
+    machine.limit_memory(int(known.get("SERVE_LIMIT", "0")))
     pool = Pool(int(known.get("SERVE_MEMORY", str(2 * 1024**3))), known.get("SERVE_DEVICE", "cpu"), known.get("SERVE_ENGINE", "auto"))
     desk = Desk(pool, Wire().say)
     threading.Thread(target=listen, args=[desk], daemon=True).start()

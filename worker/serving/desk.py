@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from worker import machine
 from worker.nlp import language
 from worker.serving.pool import Pool, Warm
 from worker.serving.questions import Question, Row, groups
 from worker.serving.writing import ALIVE_S, Writing
-from worker.spec import SpecError
+from worker.spec import SpecError, Trouble
 from worker.weights import Unusable
 
 log = logging.getLogger(__name__)
@@ -147,16 +148,16 @@ class Desk:
             answers = self.asked(warm, question, rows)
         except Overdue as refusal:
             if len(rows) > 1:
-                return self.answer_one_by_one(warm, rows)
+                return self.answer_one_by_one(warm, rows, refusal)
             self.fail(question.id, str(refusal))
-        except Unusable as refusal:
+        except (Unusable, Trouble) as refusal:
             for identifier in {row.question.id for row in rows}:
-                self.fail(identifier, str(refusal))
+                self.fail(identifier, told(refusal))
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # a tokenizer may panic in Rust, and that is no Exception
+        except BaseException as problem:  # a tokenizer may panic in Rust, and that is no Exception
             log.exception("could not answer %d texts together", len(rows))
-            self.answer_one_by_one(warm, rows)
+            self.answer_one_by_one(warm, rows, problem)
         else:
             for row, answer in zip(rows, answers, strict=True):
                 self.keep(row, answer, warm.engine)
@@ -195,10 +196,10 @@ class Desk:
                 for identifier in identifiers:
                     self.say({"id": identifier, "type": "alive"})
 
-    def answer_one_by_one(self, warm: Warm, rows: list[Row]) -> None:
+    def answer_one_by_one(self, warm: Warm, rows: list[Row], problem: BaseException) -> None:
         """One bad text must not cost its neighbours their answers."""
         if len(rows) == 1:
-            return self.fail_to_read(rows[0])
+            return self.fail_to_read(rows[0], problem)
         for row in rows:
             self.answer_together(warm, [row])
 
@@ -210,9 +211,9 @@ class Desk:
         try:
             pieces = warm.stream(row.inputs, question.labels, question.parameters, question.key.untuned, question.facts)
             self.writing.append(Writing(row, warm.engine, pieces))
-        except Exception:
+        except Exception as problem:
             log.exception("could not begin an answer")
-            self.fail_to_read(row)
+            self.fail_to_read(row, problem)
 
     def write_on(self) -> None:
         """One more token of every answer that is being written; those that are whole, broken off or unwanted are let go."""
@@ -228,13 +229,13 @@ class Desk:
         try:
             with self.busy([row]):
                 writing.step()
-        except Unusable as refusal:
-            self.fail(row.question.id, str(refusal))
+        except (Unusable, Trouble) as refusal:
+            self.fail(row.question.id, told(refusal))
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:
+        except BaseException as problem:
             log.exception("an answer broke off")
-            self.fail_to_read(row)
+            self.fail_to_read(row, problem)
         else:
             if news := writing.news(time.monotonic()):
                 self.say(news)
@@ -249,8 +250,12 @@ class Desk:
             self.drop(row.question.id)
             self.say(row.question.to_wire())
 
-    def fail_to_read(self, row: Row) -> None:
-        self.fail(row.question.id, "The model could not read this text. Change it and ask again.")
+    def fail_to_read(self, row: Row, problem: BaseException) -> None:
+        if machine.ran_out(problem):
+            reason = "Ran out of memory over this text. Ask again with a shorter one, fewer beams or a shorter answer."
+        else:
+            reason = "The model could not read this text. Change it and ask again."
+        self.fail(row.question.id, reason)
 
     def fail(self, identifier: str, reason: str) -> None:
         self.drop(identifier)
@@ -259,6 +264,10 @@ class Desk:
     def drop(self, identifier: str) -> None:
         with self.changed:
             self.waiting.pop(identifier, None)
+
+
+def told(refusal: Exception) -> str:
+    return f"{refusal.text} {refusal.remedy}" if isinstance(refusal, Trouble) else str(refusal)
 
 
 def storable(value: Any) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worker import machine
 from worker.nlp import TASKS, Answer, Task, texts
 from worker.serving.questions import Key
 from worker.spec import Trouble
@@ -158,14 +159,14 @@ class Pool:
             else:
                 model, tokenizer, labels = task.open(key.folder)
             model = model.eval().to(self.device)
-        except MemoryError:
-            raise Unusable("There is not enough memory to open the model. Stop something else or choose a smaller model.") from None
         except Trouble as trouble:
             raise Unusable(f"{trouble.text} {trouble.remedy}") from trouble
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a tokenizer may panic in Rust, and that is no Exception
             log.exception("could not open %s", key.folder)
+            if machine.ran_out(error):
+                raise Unusable("Ran out of memory while the model was opened. Raise SERVE_MEMORY or choose a smaller model.") from error
             raise Unusable("The model cannot be opened: its files do not fit together. Copy it again or train it anew.") from error
         return Warm(task, model, tokenizer, tuple(labels), bytes_of(model))
 

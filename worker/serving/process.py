@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from worker import machine
+
 log = logging.getLogger("worker.relay")
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "worker.serving"]
@@ -25,6 +27,7 @@ def environment(memory: int, device: str, engine: str) -> dict[str, str]:
     kept = {"OMP_NUM_THREADS": "1"} | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return kept | {
         "SERVE_MEMORY": str(memory),
+        "SERVE_LIMIT": str(machine.serving_memory(memory)),
         "SERVE_DEVICE": device,
         "SERVE_ENGINE": engine,
         "OMP_WAIT_POLICY": "PASSIVE",

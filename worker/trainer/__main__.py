@@ -21,6 +21,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from worker import machine
 from worker.spec import Exit, RunSpec, SpecError, Trouble
 from worker.spec import gettext_noop as _
 from worker.trainer import control
@@ -34,6 +35,7 @@ def main() -> int:
         wire.write(json.dumps(message, ensure_ascii=False) + "\n")
         wire.flush()
 
+    machine.limit_memory(int(os.environ.get("TRAIN_MEMORY", "0")))
     supervised = control.is_supervised()
     if supervised:
         control.die_with_parent()
@@ -112,11 +114,10 @@ def _named(problem: Exception) -> Trouble:
     """A cause and a remedy for what the machine or a library threw."""
     from worker.trainer.checkpoints import disk_full, is_disk_full
 
-    words = str(problem)
-    if isinstance(problem, MemoryError) or "out of memory" in words.lower() or "can't allocate memory" in words:
+    if machine.ran_out(problem):
         return Trouble(
             "out_of_memory",
-            _("The memory is too small for this batch."),
+            _("Ran out of memory."),
             _("The run tries again with smaller parts; or lower the batch in tokens, the longest text, or choose LoRA."),
             Exit.OUT_OF_MEMORY,
         )

@@ -6,7 +6,7 @@ import { Chart, save, token, uPlot } from "lib/plot";
 import { duration, readable, sentence } from "lib/words";
 
 const SMOOTHING = 0.8;
-const FEW = 8; // points over which the mean of a short curve reaches at most
+const FEW = 18; // points over which the mean of a short curve reaches at most
 const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800]; // between two marks of time
 const PLACES = 2000; // drawn per line: more than a screen has pixels
 
@@ -24,7 +24,13 @@ class LossChart extends Chart {
     this.legend?.addEventListener("click", this.#press);
     this.canvas.addEventListener("keydown", this.#key);
     this.canvas.addEventListener("dblclick", this.#wide);
-    this.#weigh(this.recall("smoothing") ?? SMOOTHING);
+    const asked = new URLSearchParams(location.search); // a link to the chart as somebody saw it
+    if (asked.has("smoothing")) this.isChosen = true;
+    this.#weigh(asked.get("smoothing") ?? this.recall("smoothing") ?? SMOOTHING);
+    if (["epoch", "time", "wall"].includes(asked.get("axis"))) this.axis = asked.get("axis");
+    this.isLog = asked.has("log");
+    for (const each of this.tools?.querySelectorAll("[data-axis]") ?? []) each.setAttribute("aria-pressed", each.dataset.axis === this.axis);
+    this.tools?.querySelector("[data-act=log]")?.setAttribute("aria-pressed", this.isLog);
     super.connectedCallback();
   }
 
@@ -75,6 +81,7 @@ class LossChart extends Chart {
     if (act === "log") {
       this.isLog = !this.isLog;
       button.setAttribute("aria-pressed", this.isLog);
+      this.#say("log", this.isLog ? "1" : "");
       this.rebuild();
     }
     if (act === "wide") this.#wide();
@@ -86,8 +93,17 @@ class LossChart extends Chart {
     this.isChosen = true;
     this.#weigh(target.value);
     this.remember("smoothing", target.value);
+    this.#say("smoothing", target.value);
     this.changed();
   };
+
+  /** The address keeps how the chart is looked at; what is usual stays out of it. */
+  #say(name, value) {
+    const address = new URL(location.href);
+    if (value) address.searchParams.set(name, value);
+    else address.searchParams.delete(name);
+    history.replaceState(history.state, "", address);
+  }
 
   #weigh(weight) {
     if (this.slider) this.slider.value = weight;
@@ -104,6 +120,7 @@ class LossChart extends Chart {
   #turn(axis) {
     this.axis = axis;
     this.zoom = null;
+    this.#say("axis", axis === "step" ? "" : axis);
     for (const each of this.tools.querySelectorAll("[data-axis]")) each.setAttribute("aria-pressed", each.dataset.axis === axis);
     this.rebuild();
   }
@@ -328,7 +345,7 @@ class LossChart extends Chart {
   }
 }
 
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 /** The place of the value nearest to `x` in ascending `xs`, or -1. */
 function nearest(xs, x) {

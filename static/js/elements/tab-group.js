@@ -21,7 +21,7 @@ class TabGroup extends HTMLElement {
       each.tabIndex = isOpen ? 0 : -1;
       this.querySelector(`#${each.getAttribute("aria-controls")}`)?.toggleAttribute("hidden", !isOpen);
     }
-    if (!isQuiet) history.replaceState(history.state, "", `#${tab.dataset.tab}`);
+    if (!isQuiet) history.replaceState(history.state, "", `${location.search}#${tab.dataset.tab}`);
   }
 
   #press = ({ target }) => {

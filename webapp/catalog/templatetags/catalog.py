@@ -8,6 +8,8 @@ from django.template import Library
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from webapp.catalog.card import Block
+from webapp.catalog.card import blocks as read_card
 from webapp.catalog.models import ModelVersion
 from webapp.catalog.scored import interval_shown, rows_of
 from worker.nlp import TASKS
@@ -96,6 +98,11 @@ def scored_rows(model: ModelVersion) -> str:
 def evaluation_of(model: ModelVersion) -> dict[str, Any]:
     """Of the run whose result it is; a model of a checkpoint has only what the curve said."""
     return dict(model.run.evaluation) if hasattr(model, "run") else {}
+
+
+@register.filter
+def blocks(card: str) -> list[Block]:
+    return read_card(card)
 
 
 @register.filter

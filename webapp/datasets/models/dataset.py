@@ -11,7 +11,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from webapp import live
-from webapp.datasets.models.imports import Import, NotNow, hand_over
+from webapp.datasets.models.imports import Import, NotNow
 from webapp.datasets.models.upload import Upload
 from webapp.datasets.models.version import DatasetVersion
 from webapp.people.access import WRITE, Actor
@@ -112,7 +112,7 @@ class Dataset(TeamScoped):
             self.imports.filter(state__in=Import.State.open()).update(state=Import.State.REPLACED)
             reading = self.imports.create(team_id=self.team_id, created_by=user, files=files, options=dict(options or {}))
             self.wait()
-            hand_over("read_files", reading.pk)
+            reading.hand_over("read_files")
         return reading
 
     def read_again(self, user: User, options: Mapping[str, Any], task: str = "") -> Import:
@@ -186,6 +186,8 @@ class Dataset(TeamScoped):
 
     def restore(self) -> None:
         Dataset.every.filter(pk=self.pk).update(deleted_at=None)
+        if self.state == self.State.IMPORTING and (latest := self.latest_import):
+            latest.hand_over_again()
 
 
 def task_called(name: str) -> str:

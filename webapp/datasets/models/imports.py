@@ -10,7 +10,6 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils.translation import gettext as _
 
-from webapp import queue
 from webapp.datasets.models.version import DatasetVersion
 from webapp.datasets.reading import templates
 from webapp.people.access import Actor
@@ -140,7 +139,7 @@ class Import(TeamScoped):
     def _publish(self) -> None:
         self._move(self.State.PUBLISHING, out_of=[self.State.READ, self.State.PUBLISHED])
         self.dataset.wait()
-        hand_over("publish_version", self.pk)
+        self.hand_over("publish_version")
 
     def publish(self, published: dict[str, Any]) -> DatasetVersion | None:
         """The version, whole, in one transaction with everything that makes it visible; None when that was done before."""
@@ -161,7 +160,7 @@ class Import(TeamScoped):
                 **{name: published[name] for name in ("rows", "rejected", "splits", "labels", "statistics")},
             )
             self.dataset.become_ready()
-            hand_over("baselines", version.pk)
+            self.hand_over("baselines", version.pk)
         return version
 
     def refuse(self, reason: str) -> None:
@@ -186,12 +185,23 @@ class Import(TeamScoped):
             else:
                 self.dataset.fall_back(reason)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for what a worker makes of it: neither the dataset was deleted nor another reading begun."""
+        here = Import.objects.filter(pk=self.pk, state=self.state, dataset__deleted_at=None)
+        return here.exists()
+
+    def hand_over(self, kind: str, subject: Any = None) -> None:
+        WorkItem.add(kind, subject or self.pk, team=self.team_id)
+
+    def hand_over_again(self) -> None:
+        """The work that was dropped when the dataset was deleted."""
+        kind = {self.State.READING: "read_files", self.State.PUBLISHING: "publish_version"}.get(self.State(self.state))
+        going_on = WorkItem.objects.filter(subject=self.pk, state__in=WorkItem.WAITING | WorkItem.LEASED)
+        if kind and not going_on.exists():
+            self.hand_over(kind)
+
 
 def named(finding: Mapping[str, Any]) -> str:
     """What tells a finding from others of the same import."""
     return f"{finding['code']} {finding['column']}"
-
-
-def hand_over(kind: str, subject: Any) -> None:
-    WorkItem.objects.create(kind=kind, subject=subject)
-    queue.ring_on_commit(queue.DATA)

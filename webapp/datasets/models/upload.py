@@ -6,6 +6,7 @@ import hashlib
 import unicodedata
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -63,7 +64,18 @@ class Upload(TeamScoped):
                 _("The file has %(size)s MB; the limit is %(limit)s MB. Split it, or leave out columns that you do not need.")
                 % {"size": f"{length / 1024**2:,.0f}", "limit": f"{settings.UPLOAD_LIMIT / 1024**2:,.0f}"}
             )
-        if not blobs.has_room(length):
+        held = cls.held_by(actor.team_id)
+        if held + length > settings.TEAM_QUOTA:
+            sizes = {"held": f"{held / 1e9:,.1f}", "quota": f"{settings.TEAM_QUOTA / 1e9:,.1f}", "days": f"{settings.PURGE_DAYS:g}"}
+            raise TooLarge(
+                _(
+                    "The team holds %(held)s GB of the %(quota)s GB that its files may have (TEAM_QUOTA), and this one does not fit. "
+                    "Delete datasets that nobody needs: their space is free after %(days)s days, or at once when whoever runs the server "
+                    "calls manage.py purge."
+                )
+                % sizes
+            )
+        if not blobs.has_room(length + cls.announced()):
             raise DiskFull(_("The server's disk has no room for this file. Ask whoever runs the server to free some space."))
         upload: Upload = cls.objects.create(
             team_id=actor.team_id,  # type: ignore[misc]  # require() has seen that there is one
@@ -75,6 +87,17 @@ class Upload(TeamScoped):
         if length == 0:
             upload.receive(0, _Nothing())
         return upload
+
+    @classmethod
+    def held_by(cls, team_id: Any) -> int:
+        """Bytes of a team's files, those that it has announced included."""
+        return int(cls.objects.filter(team=team_id).aggregate(bytes=models.Sum("length"))["bytes"] or 0)
+
+    @classmethod
+    def announced(cls) -> int:
+        """Bytes of everybody's files that are still to come: room that is as good as taken."""
+        coming = cls.objects.filter(sha256="", expires_at__gt=now())
+        return int(coming.aggregate(bytes=models.Sum(models.F("length") - models.F("offset")))["bytes"] or 0)
 
     @classmethod
     def take(cls, actor: Actor, name: str, stream: blobs.Readable, length: int) -> Upload:

@@ -6,13 +6,13 @@ Pure Python without Django: everything here runs in a child process with capped 
     read       {"files": [{"part": "file"|"train"|"validation"|"test", "name", "path"}], "task": slug or "", "out": folder,
                 "options": {header_row?, encoding?, delimiter?, sheet?, member?, several_labels?}, "mapping": {role: column}?,
                 "limits": {..}?}                                                                     -> Report as JSON
-    publish    {"staged": [{"part", "path"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
+    publish    {"staged": [{"part", "path", "file"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
                 "several_labels"?, "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
                 "problems": the report's problems?, "kept": [label] of the report?}                  -> Published as JSON
     baselines  {"path": a version's Parquet file, "task"}                  -> {"split", "rows", "scores": {name: {metric: value}}}
 
-In `mapping` a column goes by its unique name (`Column.name`); the key "split" names a column that says which part a row
-belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says
+In `mapping` a column goes by its unique name (`Column.name`), and several by a template (templates.py); the key "split" names a
+column that says which part a row belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says
 that there is none ("NA"). `accept_rejected` says that the person has
 seen that some rows cannot be used; without it, publishing with a single rejected row is refused.
 """
@@ -27,6 +27,7 @@ PARTS = ("train", "validation", "test")
 SPLIT = "split"  # beside the task's roles, the one column that every task knows
 MOST_PROBLEMS = 1_000  # listed one by one; `counts` still tells all of them
 ROW_GROUP = 5_000
+GROUP_BYTES = 16 * MIB  # of texts in one row group, and so in memory at a time, where rows are long
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class Limits:
 
     memory: int = 3 * 1024 * MIB  # bytes of address space of the child
     cpu_s: int = 1_800
+    silent_cpu_s: float = 60  # of a processor's time without a word of progress
     wall_s: float = 2_400.0
     file: int = 8 * 1024 * MIB  # bytes of any file written
     plain: int = 2 * 1024 * MIB  # bytes after unpacking
     ratio: int = 200  # bytes after unpacking for each byte before
-    members: int = 1_000  # in an archive
+    members: int = 100_000  # in an archive
+    tables: int = 1_000  # of them that are read as tables
     columns: int = 2_000
     rows: int = 50_000_000
     cell: int = MIB  # bytes in one cell
@@ -107,16 +110,17 @@ class Column:
 
 @dataclass(frozen=True)
 class FileReport:
-    """How one file was understood. Each choice is a guess that `options` may overrule."""
+    """How one table was understood: an upload, or a member or sheet of it. Each choice is a guess that `options` may overrule."""
 
     part: str
-    name: str
-    format: (
-        str  # csv | json | jsonl | parquet | workbook | lines (one text each) | documents (texts between blank lines) | fasttext | conll
-    )
-    packed: str = ""  # gzip | zip
+    name: str  # of the upload
+    # csv | json | jsonl | parquet | arrow | workbook | html | tmx | lines (one text each) | documents (texts between blank lines) | fasttext
+    # | conll | texts (a file each, in folders called as their classes) | pairs (two files, line by line)
+    format: str
+    title: str = ""  # what messages call it: the name, with the member or sheet where several were read
+    packed: str = ""  # gzip | bzip2 | xz | zstd | zip | tar | tar.gz | ...
     member: str = ""  # the file inside the archive
-    members: list[str] = field(default_factory=list)  # others that could be chosen
+    members: list[str] = field(default_factory=list)  # those that could be chosen, told by the first file of an upload
     encoding: str = ""
     encoding_confidence: float = 1.0
     encodings: list[str] = field(default_factory=list)  # other plausible ones
@@ -139,7 +143,7 @@ class FileReport:
 class Report:
     task: str  # the one asked for, else a guess
     fits_better: str  # another task that this file seems to be for, or empty
-    files: list[FileReport]
+    files: list[FileReport]  # several of one upload that holds several tables
     columns: list[Column]
     mapping: dict[str, str]  # {role: column} that was looked at: the one asked for if the file has its columns, else a suggestion
     preview: list[dict[str, Any]]  # the first rows: {"_row", "_part", column: text}
@@ -164,7 +168,7 @@ class Report:
 
     @property
     def staged(self) -> list[dict[str, str]]:
-        return [{"part": f.part, "path": f.staged} for f in self.files]
+        return [{"part": f.part, "path": f.staged, "file": f.title} for f in self.files]
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "staged": self.staged, "plain": self.plain}

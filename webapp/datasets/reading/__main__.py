@@ -39,14 +39,20 @@ def die_with_parent() -> None:
 class Teller:
     """Writes messages to the parent; progress at most five times a second."""
 
-    def __init__(self, out: TextIO) -> None:
-        self.out, self.last = out, 0.0
+    def __init__(self, out: TextIO, silent_cpu_s: float) -> None:
+        self.out, self.last, self.silent_cpu_s = out, 0.0, silent_cpu_s
+        self.is_alive()
+
+    def is_alive(self) -> None:
+        """From here on it may compute for so long; then the kernel ends it (SIGPROF), whatever library it is in."""
+        signal.setitimer(signal.ITIMER_PROF, self.silent_cpu_s)
 
     def say(self, **message: Any) -> None:
         self.out.write(json.dumps(message) + "\n")  # escapes to ASCII: lone surrogates cannot break the pipe
         self.out.flush()
 
     def progress(self, what: str, done: int, total: int) -> None:
+        self.is_alive()
         if time.monotonic() - self.last > 0.2:
             self.last = time.monotonic()
             self.say(kind="progress", what=what, done=done, total=total)
@@ -61,9 +67,9 @@ def verb(name: str) -> Callable[..., dict[str, Any]]:
 def main() -> None:
     die_with_parent()
     job = json.load(sys.stdin)
-    teller = Teller(os.fdopen(os.dup(1), "w"))
-    os.dup2(2, 1)  # what libraries print is no message
     limits = replace(Limits(), **job.get("limits") or {})
+    teller = Teller(os.fdopen(os.dup(1), "w"), limits.silent_cpu_s)
+    os.dup2(2, 1)  # what libraries print is no message
     cap(limits)
     try:
         teller.say(kind="result", result=verb(job["verb"])(job, limits, teller.progress))

@@ -10,10 +10,12 @@ from typing import Any
 import polars as pl
 
 from webapp.datasets.reading import Column
+from webapp.datasets.reading.staging import beginnings
 
 MOST_LABELS = 1_000
 MOST_VALUES = 50_000  # of all histograms together, as they travel in the report
 EXAMPLES = 3
+LOOKED_AT = 500  # characters of a cell that tell its kind
 NUMBER = r"^\s*[-+]?(\d+|\d{1,3}([,. ]\d{3})+)([.,]\d+)?([eE][-+]?\d+)?\s*%?\s*$"
 DATE = r"^\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]\d{1,2}:\d{2}.*)?\s*$"
 PART_NAMES = {
@@ -34,13 +36,13 @@ SPLIT_HINTS = ("split", "part", "fold", "subset", "set", "partition", "数据集
 
 def describe(rows: pl.LazyFrame, originals: dict[str, str], labels: Collection[str] = ()) -> list[Column]:
     """What each column holds; which role it plays is told in roles.py. Of `labels` the file itself says that they are labels."""
-    names = [n for n in rows.collect_schema().names() if n not in {"_row", "_part"}]
+    names = [n for n in rows.collect_schema().names() if n not in {"_row", "_part", "_file"}]
     facts = (
         rows.select(expression for i, name in enumerate(names) for expression in measures(i, name))
         .collect(engine="streaming")
         .row(0, named=True)
     )
-    few = rows.head(5_000).collect()
+    few = beginnings(rows.select(pl.col(names).str.strip_chars()), 5_000, LOOKED_AT)
     found = [column(i, name, facts, few, rows, originals) for i, name in enumerate(names)]
     return within_room([replace(each, is_label=True) if each.name in labels else each for each in found])
 

@@ -1,146 +1,179 @@
-"""What a file really is, by its first bytes, and what is inside when it is packed."""
+"""What is inside an upload that is packed. Everything is counted while it comes out, and nothing is ever written under its own name."""
 
 from __future__ import annotations
 
+import bz2
+import contextlib
+import errno
 import gzip
+import lzma
 import stat
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
-from webapp.datasets.reading import MIB, Limits, ReadingError
+import zstandard
+
+from webapp.datasets.reading import MIB, Limits, ReadingError, signs
 
 FLOOR = 64 * MIB  # a small archive of repetitive text may unpack more than `ratio` times up to here
-USABLE = (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods")
-SIGNS: tuple[tuple[bytes, str], ...] = (
-    (b"\x1f\x8b", "gzip"),
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),
-    (b"PAR1", "parquet"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "workbook"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ\x00", "an xz archive"),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"%PDF", "a PDF document"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"GIF8", "a picture"),
-    (b"\x7fELF", "a program"),
-    (b"MZ\x90\x00", "a program"),
-    (b"SQLite format 3", "a SQLite database"),
-    (b"ARROW1", "an Arrow file"),
-    (b"FEA1", "a Feather file"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"\x80\x04\x95", "a Python pickle, which is never opened"),
+TORN = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, zstandard.ZstdError),
+    *(EOFError, ValueError, OverflowError, RuntimeError, OSError),
 )
-FORMATS = "CSV, TSV, JSON, JSON Lines, Parquet, Excel or plain text, as it is or packed with gzip or zip"
+OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
+    "gzip": lambda packed: gzip.GzipFile(fileobj=packed),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+    "zstd": lambda packed: zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True),
+}
+ENDINGS = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
 
-@dataclass
-class Plain:
-    """A file that is not packed any more. `kind` is parquet, workbook or text."""
+@dataclass(frozen=True)
+class Member:
+    name: str  # with its folders, as the archive has it
+    size: int
+    handle: zipfile.ZipInfo | tarfile.TarInfo
+
+    @property
+    def folders(self) -> list[str]:
+        return [folder for folder in self.name.split("/")[:-1] if folder not in {"", ".", ".."}]
+
+    @property
+    def last(self) -> str:
+        return self.name.rsplit("/", 1)[-1]
+
+
+class Archive:
+    """The plain files of a zip or tar that have something in them. Links and the litter of file managers are passed over."""
+
+    def __init__(self, opened: zipfile.ZipFile | tarfile.TarFile, packed: IO[bytes], size: int, name: str, limits: Limits) -> None:
+        self.opened, self.packed, self.size, self.name, self.limits = opened, packed, size, name, limits
+        self.done = 0  # bytes of all members that came out
+        members: list[Member] = []
+        for number, member in enumerate(self._all(), 1):
+            if number > limits.members:
+                text = f"{name} holds more than {limits.members:,} files. Put the texts into one table, or upload a part of them."
+                raise ReadingError("too_many_members", text, file=name)
+            if member and member.size > 0 and not is_litter(member.name):
+                members.append(member)
+        self.members = members
+
+    def _all(self) -> Iterator[Member | None]:
+        if isinstance(self.opened, zipfile.ZipFile):
+            for info in self.opened.infolist():
+                plain = not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
+                yield Member(name_in_zip(info), info.file_size, info) if plain else None
+        else:
+            for entry in self.opened:
+                yield Member(entry.name, entry.size, entry) if entry.isreg() and not entry.issparse() else None
+
+    def pour(self, member: Member, out: IO[bytes]) -> None:
+        """Write the member's bytes. Raises ReadingError for what is encrypted, damaged or more than an honest archive would hold."""
+        most = min(self.limits.plain, max(self.limits.ratio * self.size, FLOOR)) - self.done
+        with whole(self.name):
+            if isinstance(self.opened, zipfile.ZipFile):
+                info: Any = member.handle
+                if info.flag_bits & 1:
+                    raise ReadingError("encrypted", f"{self.name} is protected with a password. Upload it without one.", file=self.name)
+                with self.opened.open(info) as inner:
+                    self.done += pour(inner, out, self.name, lambda: self.packed.tell() - info.header_offset, self.limits, most)
+            elif plain := self.opened.extractfile(cast(tarfile.TarInfo, member.handle)):
+                with plain:
+                    self.done += pour(plain, out, self.name, lambda: self.size, self.limits, most)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An upload that is packed no more: a file, or an archive whose members can be poured."""
 
     path: Path
     kind: str
     packed: str = ""
-    member: str = ""
-    members: list[str] = field(default_factory=list)
+    archive: Archive | None = None
 
 
-def kind_of(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(16)
-    found = next((kind for sign, kind in SIGNS if head.startswith(sign)), "text")
-    return "workbook" if found == "zip" and is_workbook(path) else found
-
-
-def is_workbook(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False
-    return bool(names & {"xl/workbook.xml", "xl/workbook.bin"}) or {"content.xml", "mimetype"} <= names
-
-
-def unpack(path: Path, name: str, room: Path, limits: Limits, member: str = "") -> Plain:
-    """The file itself, or what its one gzip or zip layer holds, written to `room`."""
+@contextlib.contextmanager
+def opened(path: Path, name: str, room: Path, limits: Limits) -> Iterator[Opened]:
+    """Unpack one layer (a compressed tar counts as one) into `room`, which is gone afterwards."""
     if not path.stat().st_size:
         raise ReadingError("empty", "This file is empty (0 bytes). Save it again and check its size before the upload.", file=name)
-    kind = kind_of(path)
-    if kind == "gzip":
-        plain = Plain(room, "", packed="gzip", member=name.removesuffix(".gz"))
-        gunzip(path, room, name, limits)
-    elif kind == "zip":
-        plain = unzip(path, name, room, limits, member)
-    else:
-        return Plain(path, checked(kind, name))
-    inner = kind_of(room)
-    if inner in {"gzip", "zip"} or not room.stat().st_size:
-        what = "is empty" if not room.stat().st_size else "holds another archive"
-        raise ReadingError("nested", f"The archive {name} {what}. Upload the file itself, or packed once.", file=name)
-    plain.kind = checked(inner, name)
-    return plain
-
-
-def checked(kind: str, name: str) -> str:
-    if kind not in {"text", "parquet", "workbook"}:
-        raise ReadingError("not_data", f"{name} is {kind}. Tunebench reads {FORMATS}.", file=name)
-    return kind
-
-
-def gunzip(path: Path, room: Path, name: str, limits: Limits) -> None:
-    """All members of a gzip file, one after the other."""
+    kind, packed, size = signs.checked(signs.kind_of(path), name), "", path.stat().st_size
     try:
-        with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as file:
-            pour(file, room, name, packed.tell, limits)
-    except (OSError, EOFError, zlib.error):
+        if kind in signs.COMPRESSED:
+            decompress(path, kind, room, name, limits)
+            path, packed, kind = room, kind, signs.checked(signs.kind_of(room), name) if room.stat().st_size else "nothing"
+            if kind in signs.COMPRESSED or kind in {"zip", "nothing"}:
+                what = "is empty" if kind == "nothing" else "holds another archive"
+                raise ReadingError("nested", f"The archive {name} {what}. Upload the file itself, or packed once.", file=name)
+        if kind in signs.ARCHIVES:
+            with archive_at(path, kind, size, name, limits) as archive:
+                yield Opened(path, kind, f"{kind}{ENDINGS[packed]}" if packed else kind, archive)
+        else:
+            yield Opened(path, kind, packed)
+    finally:
+        room.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def archive_at(path: Path, kind: str, size: int, name: str, limits: Limits) -> Iterator[Archive]:
+    with path.open("rb") as packed:
+        with whole(name):
+            archive: zipfile.ZipFile | tarfile.TarFile = zipfile.ZipFile(packed) if kind == "zip" else tarfile.TarFile(fileobj=packed)
+            members = Archive(archive, packed, size, name, limits)
+        with archive:
+            yield members
+
+
+@contextlib.contextmanager
+def whole(name: str) -> Iterator[None]:
+    """What the libraries say about broken archives, in words; a full disk is another matter."""
+    try:
+        yield
+    except NotImplementedError:
+        text = f"{name} is packed in a way that few programs read. Pack it again as an ordinary zip."
+        raise ReadingError("damaged", text, file=name) from None
+    except TORN as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
         raise ReadingError("damaged", f"The archive {name} is damaged or cut short. Pack it again.", file=name) from None
 
 
-def unzip(path: Path, name: str, room: Path, limits: Limits, member: str) -> Plain:
-    try:
-        with path.open("rb") as packed, zipfile.ZipFile(packed) as archive:
-            infos = archive.infolist()
-            if len(infos) > limits.members:
-                raise ReadingError("too_many_members", f"{name} holds {len(infos):,} files, more than {limits.members:,}.", file=name)
-            usable = [i for i in infos if is_usable(i)]
-            usable.sort(key=lambda i: not i.filename.lower().endswith(USABLE))
-            chosen = next((i for i in usable if i.filename == member), usable[0] if usable else None)
-            if chosen is None:
-                raise ReadingError(
-                    "nothing_inside", f"There is no file in {name} that could be read. Tunebench reads {FORMATS}.", file=name
-                )
-            if chosen.flag_bits & 1:
-                raise ReadingError("encrypted", f"{name} is protected with a password. Upload it without one.", file=name)
-            with archive.open(chosen) as inner:
-                pour(inner, room, name, lambda: packed.tell() - chosen.header_offset, limits)
-            data_files = [i.filename for i in usable if i.filename.lower().endswith(USABLE)]
-            return Plain(room, "", "zip", chosen.filename, data_files or [chosen.filename])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError, RuntimeError):
-        raise ReadingError("damaged", f"The archive {name} is damaged or cut short. Pack it again.", file=name) from None
+def decompress(path: Path, kind: str, room: Path, name: str, limits: Limits) -> None:
+    """All members of a compressed file, one after the other."""
+    with whole(name), path.open("rb") as packed, OPENERS[kind](packed) as file, room.open("wb") as out:
+        pour(file, out, name, packed.tell, limits, limits.plain)
 
 
-def is_usable(info: zipfile.ZipInfo) -> bool:
-    """A plain file with something in it; links and the litter of file managers are passed over."""
-    last = info.filename.rsplit("/", 1)[-1]
-    link = stat.S_ISLNK(info.external_attr >> 16)
-    return not (info.is_dir() or link or last.startswith(".") or info.filename.startswith("__MACOSX/")) and info.file_size > 0
+def name_in_zip(info: zipfile.ZipInfo) -> str:
+    """Many programs write UTF-8 without saying so, and Windows its own separator."""
+    name = info.filename
+    if not info.flag_bits & 0x800 and not name.isascii():
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/")
 
 
-def pour(source: IO[bytes] | gzip.GzipFile, target: Path, name: str, taken: Callable[[], int], limits: Limits) -> None:
+def is_litter(name: str) -> bool:
+    """What file managers leave in archives: __MACOSX, ._name, .DS_Store, Thumbs.db."""
+    last = name.rsplit("/", 1)[-1]
+    return last.startswith(".") or "__MACOSX" in name.split("/") or last in {"Thumbs.db", "desktop.ini"}
+
+
+def pour(source: IO[bytes], out: IO[bytes], name: str, taken: Callable[[], int], limits: Limits, most: int) -> int:
     """Write what comes out, and stop as soon as it is more than an honest file would hold. `taken` counts packed bytes."""
     done = 0
-    with target.open("wb") as out:
-        while data := source.read(MIB):
-            done += len(data)
-            if done > limits.plain or done > max(limits.ratio * taken(), FLOOR):
-                out.truncate(0)
-                size = f"{limits.plain // MIB:,} MB" if done > limits.plain else f"{limits.ratio} times its own size"
-                raise ReadingError("bomb", f"{name} unpacks to more than {size}. Upload the data itself, in parts if need be.", file=name)
-            out.write(data)
+    while data := source.read(MIB):
+        done += len(data)
+        if done > most or done > max(limits.ratio * taken(), FLOOR):
+            out.seek(0)
+            out.truncate()
+            size = f"{limits.plain // MIB:,} MB" if done > limits.plain else f"{limits.ratio} times its own size"
+            raise ReadingError("bomb", f"{name} unpacks to more than {size}. Upload the data itself, in parts if need be.", file=name)
+        out.write(data)
+    return done

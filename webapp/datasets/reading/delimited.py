@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,12 @@ HEAD = 256 * 1024  # bytes that are tasted
 MOST_FAULTS = 10_000  # broken quotes in one file
 STARTS = re.compile(r'(?m)(?:^|\t)"')  # cells of a tab-separated table that begin with a quotation mark,
 WHOLE = re.compile(r'(?:^|(?<=[\t\n]))"[^"\t]*(?:""[^"\t]*)*"(?=[\t\n]|$)')  # and those that also end with it
+SAYS = re.compile(r'"?sep=([,;|\t ])"?[,;|\t]*\n', re.IGNORECASE)  # a first line that Excel understands
+RULE = re.compile(r"[|+:=\s-]*")  # drawn below the names of columns
+LOOK = 30  # lines in which a rule may be found
+R_LINES = re.compile(r'(?:"(?:[^"\n]|"")*+"|[\w.-]++)(?: (?:"(?:[^"\n]|"")*+"|[\w.-]++))++\n"')  # names between blanks, then a quoted cell
+BEHIND_BLANKS = re.compile(r'\s+"')
+CURLY = (("“", "”"), ("„", "“"), ("„", "”"), ("«", "»"), ("”", "”"))  # that a text processor puts where quotation marks were typed
 TALL = 50  # lines in one record that make one wonder
 
 
@@ -28,13 +34,45 @@ TALL = 50  # lines in one record that make one wonder
 class Dialect:
     delimiter: str  # one ASCII character
     quoting: bool = True
+    escapes: bool = False  # MySQL: a backslash takes its meaning from the next character, and \N is no value
+    blanks: bool = False  # those around a cell do not count, and a quotation mark may stand behind them
+    marks: tuple[str, str] = ('"', '"')  # before and behind a quoted cell
+    ruled: bool = False  # Markdown and the like: bars around the cells, lines of dashes below the names
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numpy and polars know it."""
+        return not (self.escapes or self.blanks or self.ruled or self.marks[0] != '"')
+
+    @property
+    def body(self) -> str:
+        """What stands between the quotation marks of a cell, and they themselves."""
+        first, last = self.marks
+        if self.escapes:
+            return r'"([^"\\]*+(?:(?:\\[\s\S]|"")[^"\\]*+)*+)"'
+        return r'"([^"]*+(?:""[^"]*+)*+)"' if first == '"' else f"{first}([^{last}]*+){last}"
 
     @property
     def field(self) -> re.Pattern[str]:
         """A quoted field that ends where fields end, else everything up to the next delimiter, quotes included."""
         d = re.escape(self.delimiter)
-        plain = rf"([^{d}\n]*+)"
-        return re.compile(rf'"([^"]*+(?:""[^"]*+)*+)"(?=[{d}\n]|\Z)|{plain}' if self.quoting else rf"(?!x)x()|{plain}")
+        plain = rf"((?:[^{d}\n\\]|\\[\s\S])*+)" if self.escapes else rf"([^{d}\n]*+)"
+        blank = " *+" if self.blanks else ""
+        return re.compile(rf"{blank}{self.body}{blank}(?=[{d}\n]|\Z)|{plain}" if self.quoting else rf"(?!x)x()|{plain}")
+
+    def unquoted(self, cell: str) -> str:
+        if self.escapes:
+            return self.unescaped(cell.replace('""', '"'))
+        return cell.replace('""', '"') if self.marks[0] == '"' else cell
+
+    def bare(self, cell: str) -> str:
+        if self.escapes:
+            return "" if cell == r"\N" else self.unescaped(cell)
+        return cell.strip() if self.blanks else cell
+
+    def unescaped(self, cell: str) -> str:
+        """Letters after a backslash stay as they are: not every program that escapes quotation marks escapes backslashes."""
+        return re.sub(rf"\\([\"'\\\n{re.escape(self.delimiter)}])", r"\1", cell) if "\\" in cell else cell
 
 
 @dataclass(frozen=True)
@@ -51,44 +89,70 @@ def records(text: str, dialect: Dialect, line: int, width: int = 0, final: bool 
 
     A record of several lines that has not `width` cells ends with its first line: an unclosed quote costs one line.
     """
-    field, at, end = dialect.field, 0, len(text)
+    if dialect.ruled:
+        yield from ruled(text, line)
+        return
+    field, at, end, first = dialect.field, 0, len(text), dialect.marks[0]
     while at < end:
         stop = text.find("\n", at)
         stop = end if stop < 0 else stop
         start = at
-        if not dialect.quoting or '"' not in text[at:stop]:
+        if not dialect.quoting or (first not in (row := text[at:stop]) and not (dialect.escapes and "\\" in row)):
             cells, broken, at = text[at:stop].split(dialect.delimiter), False, stop
+            cells = cells if dialect.is_plain else [dialect.bare(cell) for cell in cells]
         else:
-            cells, broken, at, open_at_end = quoted(text, field, at, min(end, at + MIB))
+            cells, broken, at, open_at_end = quoted(text, dialect, field, at, min(end, at + MIB))
             if open_at_end and not final and end - start < MIB:
                 yield text[start:]
                 return
             if broken or (at > stop and width and len(cells) != width):
-                cells, broken, at, _ = quoted(text, field, start, stop)
+                cells, broken, at, _ = quoted(text, dialect, field, start, stop)
                 broken = True
+            if width and (broken or len(cells) != width) and '\\"' in text[start:stop] and dialect.is_plain:
+                cells, broken, at = escaped(text, dialect, start, min(end, start + MIB), width) or (cells, broken, at)
         lines = text.count("\n", start, at) + 1
         yield Record(line, lines, cells, broken, at - start)
         line += lines
         at += 1
 
 
-def quoted(text: str, field: re.Pattern[str], at: int, most: int) -> tuple[list[str], bool, int, bool]:
+def quoted(text: str, dialect: Dialect, field: re.Pattern[str], at: int, most: int) -> tuple[list[str], bool, int, bool]:
     """(cells, broken, where the record ends, whether a quote was still open at the end of the text)."""
-    cells, broken, open_at_end = [], False, False
+    cells, broken, open_at_end, first = [], False, False, dialect.marks[0]
     while True:
         match = field.match(text, at, most)
         assert match
         if match.group(1) is not None:
-            cells.append(match.group(1).replace('""', '"'))
+            cells.append(dialect.unquoted(match.group(1)))
         else:
-            cells.append(match.group(2))
-            if match.group(2).startswith('"') or text.startswith('"', at):
+            cells.append(dialect.bare(match.group(2)))
+            if match.group(2).lstrip(" " if dialect.blanks else "").startswith(first) or text.startswith(first, at):
                 broken = True
-                open_at_end = open_at_end or not re.compile(r'"[^"]*+(?:""[^"]*+)*+"').match(text, at, most)
+                open_at_end = open_at_end or not re.compile(dialect.body).match(text, at, most)
         at = match.end()
         if at >= most or text[at] == "\n":
             return cells, broken, at, open_at_end
         at += 1
+
+
+def escaped(text: str, dialect: Dialect, at: int, most: int, width: int) -> tuple[list[str], bool, int] | None:
+    """A single record with backslashes before its quotation marks, in a table that has none where it was tasted."""
+    other = replace(dialect, escapes=True)
+    cells, broken, end, _ = quoted(text, other, other.field, at, most)
+    return None if broken or len(cells) != width else (cells, False, end)
+
+
+def ruled(text: str, line: int) -> Iterator[Record]:
+    """Records between bars, without the lines that are drawn between them."""
+    for number, row in enumerate(text.removesuffix("\n").split("\n"), line):
+        if not is_rule(row):
+            inner = row.strip().removeprefix("|").removesuffix("|")
+            cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", inner)]
+            yield Record(number, 1, cells, False, len(row))
+
+
+def is_rule(row: str) -> bool:
+    return ("--" in row or "==" in row) and bool(RULE.fullmatch(row))
 
 
 # --- What kind of table this is -----------------------------------------------------------------------------------------
@@ -101,19 +165,16 @@ class Sniffed:
     head: list[list[str]]
     guessed: bool
     sure: float  # share of records that have as many cells as most
+    names_fit: bool = True  # else the header is one short, and where it begins is a guess
 
 
 def sniff(text: str, options: dict[str, Any], named_csv: bool) -> Sniffed | None:
     """None: these are lines of plain text, not a table."""
-    if options.get("delimiter"):
-        dialects = [Dialect(options["delimiter"]), Dialect(options["delimiter"], quoting=False)]
-    else:
-        dialects = [Dialect(d, quoting) for quoting in (True, False) for d in DELIMITERS]
-    best, sure = max(((d, taste(text, d)) for d in dialects), key=lambda pair: pair[1])
-    if best.delimiter == "\t" and len(STARTS.findall(text)) > 2 * len(WHOLE.findall(text)):
+    best, sure = max(((d, taste(text, d)) for d in candidates(text, options.get("delimiter"))), key=lambda pair: pair[1])
+    if best == Dialect("\t") and len(STARTS.findall(text)) > 2 * len(WHOLE.findall(text)):
         best = Dialect("\t", quoting=False)
-    least = 0.0 if options.get("delimiter") else 0.4 if named_csv else 0.7 if best.delimiter == "\t" else 0.95
-    if sure[0] <= least:
+    least = 0.0 if options.get("delimiter") else 0.4 if named_csv or best.ruled else 0.7 if best.delimiter == "\t" else 0.95
+    if sure[0] <= least or (not named_csv and not sure[1] and is_fixed_width(text)):
         if not named_csv:
             return None
         best = Dialect(",")
@@ -123,35 +184,81 @@ def sniff(text: str, options: dict[str, Any], named_csv: bool) -> Sniffed | None
         line = int(options["header_row"])
         index = next((i for i, r in enumerate(found) if r.line <= line < r.line + r.lines), -1) if line else -1
     else:
-        index = headers.guess(rows)
+        index = headers.guess(rows[1:]) if SAYS.match(text) else headers.guess(rows)
+        index += bool(SAYS.match(text)) and index >= 0
     width = headers.width_of(rows[index + 1 :] or rows)
     names = rows[index] if index >= 0 else [""] * width
+    is_sure = True
     if len(names) < width and index >= 0:
-        names = names + [""] * (width - len(names))
+        lacking = [""] * (width - len(names))
+        before, is_sure = headers.names_rows(rows[index + 1 :], names, width)
+        names = lacking + names if before else names + lacking
     widths = Counter(len(row) for row in rows[index + 1 :])
     if index >= 0 and (len(names) > width or widths[len(rows[index])] == max(widths.values(), default=0)):
-        width, names = len(rows[index]), rows[index]
+        width, names, is_sure = len(rows[index]), rows[index], True
     row = found[index].line if index >= 0 else 0
-    return Sniffed(best, row, names, width, [c[:50] for c in rows[:12]], options.get("header_row") is None, sure[0])
+    return Sniffed(best, row, names, width, [c[:50] for c in rows[:12]], options.get("header_row") is None, sure[0], is_sure)
 
 
-def taste(text: str, dialect: Dialect) -> tuple[float, float, int]:
-    """How well the dialect fits: share of records of the usual width (with more than one cell), few broken quotes, width."""
+def candidates(text: str, delimiter: str | None) -> list[Dialect]:
+    """The dialects worth tasting, the usual ones first; others where the text shows a sign of them."""
+    said = SAYS.match(text)
+    signs = [delimiter] if delimiter else [said[1]] if said else list(DELIMITERS)
+    lines = text.split("\n", LOOK)[:LOOK]
+    if (
+        "|" in signs
+        and any(is_rule(row) and re.search(r"[|+]", row.strip("|+ ")) for row in lines)
+        and sum("|" in row for row in lines) > 1
+    ):
+        return [Dialect("|", ruled=True)]
+    if not delimiter and not said and R_LINES.match(text):
+        signs.append(" ")
+    dialects = [Dialect(d, quoting) for quoting in (True, False) for d in signs]
+    if '\\"' in text:
+        dialects += [Dialect(d, escapes=True) for d in signs]
+    if re.search(rf'(?:^|[{re.escape("".join(signs))}]) +"', text, re.MULTILINE):
+        dialects += [Dialect(d, blanks=True) for d in signs if d != " "]
+    for first, last in CURLY:
+        cell = f"{first}[^{last}\n]*{last}"
+        if re.match(rf"{cell}(?:[{re.escape(''.join(signs))}]{cell})+\n", text):  # the names themselves stand in such marks
+            return [Dialect(d, marks=(first, last)) for d in signs]
+        if re.search(rf"(?:^|[{re.escape(''.join(signs))}]){cell}(?:$|[{re.escape(''.join(signs))}])", text, re.MULTILINE):
+            dialects += [Dialect(d, marks=(first, last)) for d in signs]
+    return dialects
+
+
+def is_torn(cells: list[str], dialect: Dialect) -> bool:
+    """Whether quotation marks of another kind than the dialect's seem to hold the cells together."""
+    if not dialect.blanks and any(map(BEHIND_BLANKS.match, cells)) and any(cell.rstrip().endswith('"') for cell in cells):
+        return True
+    return any(cell.startswith(first) and last not in cell and any(last in c for c in cells) for cell in cells for first, last in CURLY)
+
+
+def says_delimiter(head: list[list[str]]) -> bool:
+    """Whether the first line names the delimiter, for Excel."""
+    return bool(head and head[0] and head[0][0].strip('"').lower().startswith("sep="))
+
+
+def taste(text: str, dialect: Dialect) -> tuple[float, bool, float, int]:
+    """How well the dialect fits: share of records of the usual width (with more than one cell), whether the first one has it or
+    lacks one cell as a header may, few broken quotes, width."""
     widths: Counter[int] = Counter()
-    broken = 0
+    broken = first = 0
     for number, record in enumerate(records(text, dialect, 1)):
         if number == 300 or isinstance(record, str):
             break
-        if any(record.cells):
+        if any(record.cells) and not (number == 0 and SAYS.match(text)):
             widths[len(record.cells)] += 1
-            broken += record.broken
+            first = first or len(record.cells)
+            broken += record.broken or (dialect.quoting and is_torn(record.cells, dialect))
     total = sum(widths.values())
     width = max(widths, key=lambda w: (widths[w], w), default=1)
     if width == 1 or not total:
-        return (0.0, 0.0, 0)
+        return (0.0, False, 0.0, 0)
     share = widths[width] / total
     quoted_right = 1 - broken / total if dialect.quoting else 0.5  # quotes may be letters when many are no quotes
-    return (round(share, 1) if share < 1 else 1.0, quoted_right if quoted_right > 0.8 or not dialect.quoting else 0.1, width)
+    quoted_right = quoted_right if quoted_right > 0.8 or not dialect.quoting else 0.1
+    return (round(share, 1) if share < 1 else 1.0, first > 1 and first >= width - 1, quoted_right, width)
 
 
 # --- Reading it ---------------------------------------------------------------------------------------------------------
@@ -195,6 +302,8 @@ class Table:
             cut = data.rfind(b"\n") + 1
             frame, rest = self._block(data[:cut], final) if cut else (self._empty(), b"")
             return frame, rest + data[cut:]
+        if not self.dialect.is_plain:
+            return self._slowly(data, final)
         laid = layout(np.frombuffer(data, np.uint8), ord(self.dialect.delimiter), self.dialect.quoting)
         if laid is None or (final and laid.end < len(data)) or len(data) - laid.end > MIB:
             return self._slowly(data, final)
@@ -295,12 +404,18 @@ class Table:
 
     def _without_total(self, frame: pl.DataFrame) -> pl.DataFrame:
         last = frame.row(-1)
-        filled = [cell for cell in last[1:] if cell.strip()]
-        if len(last) > 2 and filled and len(filled) < len(last) - 1 and any(headers.TOTAL.match(cell) for cell in filled):
+        if headers.is_total([*last[1:]]):
             self.read -= 1
             self.desk.reject(last[0], "total_line", f"Line {last[0]:,} looks like a line of totals, not a record.", last[1:])
             return frame.head(-1)
         return frame
+
+
+def is_fixed_width(text: str) -> bool:
+    """Whether blanks, and nothing else, keep the columns apart: texts begin at the same place in nearly every line."""
+    lines = [line for line in text.split("\n")[:50] if line.strip()]
+    starts = Counter(match.end() for line in lines for match in re.finditer(r"(?<=\S) {2,}(?=\S)", line))
+    return len(lines) >= 4 and max(starts.values(), default=0) >= 0.9 * len(lines)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import polars as pl
 
 from webapp.datasets.reading import PARTS, SPLIT, Column, Finding, roles
 from webapp.datasets.reading.columns import part_of
+from webapp.datasets.reading.staging import first_rows
 from worker.nlp import Task
 from worker.spec import Role
 
@@ -30,7 +31,7 @@ CODE = r"^[A-Z]{2,4}$"
 
 def about(rows: pl.LazyFrame, mapping: dict[str, str], task: Task) -> list[Finding]:
     """`rows` has the mapped roles as columns, and `_part`."""
-    few = rows.head(LOOKED_AT).collect(engine="streaming")
+    few = first_rows(rows, LOOKED_AT)
     return [finding for role in roles.texts_of(task, mapping) for finding in about_text(few, role, mapping, task)] + lengths(
         few, mapping, task
     )

@@ -129,6 +129,7 @@ COMMONEST = frozenset(
     "務製邊戰許覺題建統請愛讓認論義術結隊帶條變聯權領傳紅決達"
 )
 COMMON_SHARE, KANA_SHARE = 0.45, 0.2  # of natural Chinese and Japanese
+TERSE = 0.7  # what Japanese without kana is worth: headings and names of goods
 ABROAD = 0.6  # what a reading is worth in a language that is not written in this encoding
 RARELY_USED = {"johab": 0.7, "iso8859-16": 0.98, "iso8859-4": 0.9, "cp437": 0.9, "cp857": 0.9, "cp1258": 0.9} | dict.fromkeys(
     ("mac-latin2", "mac-cyrillic", "mac-roman", "cp850", "cp852", "cp866", "iso8859-5"), 0.95
@@ -302,7 +303,7 @@ def at_home(text: str, language: str) -> float:
     if language == "zh":
         share *= min(1.0, sum(c in COMMONEST for c in text) / max(1, sum("\u4e00" <= c <= "\u9fff" for c in text)) / COMMON_SHARE)
     if language == "ja":
-        share *= min(1.0, sum("\u3040" <= c <= "\u30ff" for c in text) / max(1.0, wide) / KANA_SHARE)
+        share *= max(TERSE, min(1.0, sum("\u3040" <= c <= "\u30ff" for c in text) / max(1.0, wide) / KANA_SHARE))
     return share
 
 

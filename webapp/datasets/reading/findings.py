@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from webapp.datasets.reading import MOST_PROBLEMS, SPLIT, Finding, Problem, doubts, near, roles
-from webapp.datasets.reading.staging import Progress
+from webapp.datasets.reading.staging import Progress, beginnings
 from worker.nlp import Task
 from worker.nlp.languages import words as words_of
 from worker.spec import Role
@@ -52,9 +52,9 @@ class Looked:
         return [entry["name"] for entry in self.labels if entry["missing"]]
 
 
-def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress, files: dict[str, str] | None = None) -> Looked:
-    """`rows` has the file's columns. What the task calls a problem counts as one here too; `files` ({part: name}) says that
-    its rows are still to be looked at one by one. They are staged all the same: people may choose other columns."""
+def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Progress, by_row: bool = False) -> Looked:
+    """`rows` has the file's columns. What the task calls a problem counts as one here too; `by_row` says that
+    the rows are still to be looked at one by one. They are staged all the same: people may choose other columns."""
     looked, usable = Looked(), dict[str, int]()
     label = roles.label_of(task, mapping)
     mapped = rows.select(
@@ -75,8 +75,8 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
     total = about_texts(mapped, looked, mapping, task, whole, progress)
     for name in looked.nothing:
         total -= usable.pop(name, 0)
-    if files is not None:
-        judge(rows, mapping, task, looked, files)
+    if by_row:
+        judge(rows, mapping, task, looked)
         looked.findings += doubts.about(mapped, mapping, task)
     if looked.unusable is not None:
         total = looked.statistics["rows"] - looked.unusable
@@ -94,10 +94,10 @@ def named(problem: dict[str, str], mapping: dict[str, str]) -> Finding:
     return Finding(problem["code"], problem["message"], problem["level"], column=mapping.get(problem.get("role", ""), ""), asks=asks)
 
 
-def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked, files: dict[str, str]) -> None:
+def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looked) -> None:
     """What the task refuses, row by row. Of very long tables only the rows that lack something are looked at."""
     needed, label = roles.needed_of(task, mapping), roles.label_of(task, mapping)
-    mapped = rows.select("_row", "_part", *(pl.col(mapping[role.name]).alias(role.name) for role in roles.mapped(task, mapping)))
+    mapped = rows.select("_row", "_file", *(pl.col(mapping[role.name]).alias(role.name) for role in roles.mapped(task, mapping)))
     is_long = looked.statistics["rows"] > JUDGED
     if is_long:
         lacks = [~full(role) for role in needed] + ([pl.col(label.name).str.strip_chars().is_in(looked.nothing)] if label else [])
@@ -112,7 +112,7 @@ def judge(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, looked: Looke
                 continue
             refused += 1
             if len(looked.problems) < MOST_PROBLEMS:
-                looked.problems.append(refusal(row, wrong, mapping, files[row["_part"]]))
+                looked.problems.append(refusal(row, wrong, mapping, row["_file"]))
             role, sentence = wrong[0]
             if not (label and role == label.name) and not (role in told and not str(row.get(role) or "").strip()):
                 others[role][sentence] += 1
@@ -296,8 +296,9 @@ def say(looked: Looked, code: str, count: int, text: str, level: str) -> None:
 
 def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:
     """(distinct texts that nearly repeat another one, whether only a part was compared)."""
-    few = rows.select(pl.col(role.name).alias("t")).head(4 * near.MOST).unique(maintain_order=True).head(near.MOST + 1)
-    texts = few.collect(engine="streaming")
+    whole = pl.col(role.name)
+    few = beginnings(rows.select(whole.hash(13).alias("whole"), whole.alias("t")), 4 * near.MOST, near.READ)
+    texts = few.unique("whole", keep="first", maintain_order=True).head(near.MOST + 1)
     sampled = texts.height > near.MOST
     texts = texts.head(near.MOST)
     key = pl.col("t").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()

@@ -9,7 +9,13 @@ from worker.nlp import KINDS
 
 NUMBER = re.compile(r"[-+]?[\d.,  ]*\d[%€$£]?")
 USUAL = {"id", "no", "nr", "nummer", "number", "index", "date", "name", "user", "score", "rating", "split", "question", "answer", "context"}
-TOTAL = re.compile(r"\s*(grand total|total|totals|sum|summe|gesamt|insgesamt|somme|合计|总计|总数|小计)\b", re.IGNORECASE)
+TOTAL = re.compile(  # with what may stand beside the word; "Total rubbish, never again" is a review
+    r"\s*(?:(?:(?:grand|sub|over ?all)[\s-]*)?totals?|sum|summe|gesamt\w*|insgesamt|somme|suma|totale|итого|всего|合计|合計|总计|總計|总数|小计|総計)"
+    r"(?:\s+(?:of|for|all|number|count|amount|rows|records|reviews|texts|items|entries|lines|score|average|der|zeilen|texte|général|general))*"
+    r"[\s:=：.#%()]*(?:[-+\d.,\s%]+(?:\s*(?:rows|records|reviews|texts|items|entries|lines|zeilen|texte|lignes|条|行))?[\s().]*)?",
+    re.IGNORECASE,
+)
+NAMED = re.compile(r"[A-Za-z]*[-_.]?\d+")  # such as 17, X17 or doc-17
 LOOK = 25  # rows in which a header may hide
 SENTENCE_ENDS = ("!", "?", "。", "！", "？")
 SHORT = 40  # characters of a name
@@ -33,6 +39,22 @@ def width_of(rows: list[list[str]]) -> int:
     return max(widths, key=lambda w: (widths[w], w)) if widths else 0
 
 
+def is_total(cells: list[str]) -> bool:
+    """Whether these cells of a last row are sums of those above, not a record."""
+    filled = [cell for cell in cells if cell.strip()]
+    return len(cells) > 1 and 0 < len(filled) < len(cells) and any(len(cell) <= 2 * SHORT and TOTAL.fullmatch(cell) for cell in filled)
+
+
+def names_rows(body: list[list[str]], names: list[str], width: int) -> tuple[bool, bool]:
+    """(whether the first column holds the names of rows and has none itself, as R writes tables; whether that is sure)."""
+    whole = [row for row in body if len(row) == width]
+    first = [row[0].strip() for row in whole]
+    if len(names) != width - 1 or not whole or not any(row[-1].strip() for row in whole):
+        return False, True
+    are_names = len(set(first)) == len(first) and sum(len(cell.split()) for cell in first) <= 3 * len(first)
+    return are_names, are_names and all(map(NAMED.fullmatch, first))
+
+
 def guess(rows: list[list[str]]) -> int:
     """Index of the header in `rows`, or -1 when the first rows look like all the others."""
     width = width_of(rows)
@@ -50,6 +72,8 @@ def guess(rows: list[list[str]]) -> int:
 
 def names_columns(row: list[str], body: list[list[str]], width: int) -> bool:
     cells = [cell.strip() for cell in row]
+    if names_rows(body, cells, width)[0]:
+        body, width = [r[1:] for r in body], width - 1
     if {cell.lower() for cell in cells} & known_names():
         return True
     if any(is_number(cell) or len(cell) > 200 or is_sentence(cell) for cell in cells):

@@ -30,7 +30,7 @@ def names_of(feature: Any) -> list[str]:
         return names_of(feature[0]) if len(feature) == 1 else []
     if not isinstance(feature, dict):
         return []
-    if feature.get("_type") in {"Sequence", "List", "LargeList"}:
+    if feature.get("_type") in ("Sequence", "List", "LargeList"):
         return names_of(feature.get("feature"))
     names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
     return [str(name) for name in names] if isinstance(names, list) else []

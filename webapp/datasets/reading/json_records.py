@@ -20,7 +20,9 @@ BOM = b"\xef\xbb\xbf"
 SENTENCE_ENDS = (*".!?…。！？，、；：,;:", '"', "”", "」", "』", ")", "）")
 COMMENTS = re.compile(r"(?:\s*(?://[^\n]*\n|#[^\n]*\n|/\*.*?\*/))+(?=\s*[\[{])", re.DOTALL)
 VERSE = 40  # characters of a line, in the middle
-WHOLE = {"answers"}  # lists that stay lists, for all of them count
+DIALOGUES = {"messages", "conversation", "conversations", "dialog", "dialogs", "turns", "utterances", "chat"}
+WHOLE = {"answers", *DIALOGUES}  # lists that stay lists, for all of them count
+SPOKEN = ({"role", "content"}, {"from", "value"})  # what a message has: one alone stays a message, as many as lists beside each other do
 FIRST = 1_000  # records that decide which columns there are
 Record = dict[str, Any]  # by dotted path
 Notation = Callable[[bytes, int], Any]  # the value of a line; raises ValueError
@@ -108,7 +110,7 @@ def too_large(name: str, limits: Limits) -> ReadingError:
 def flatten(value: dict[str, Any], prefix: str = "") -> Record:
     flat: Record = {}
     for key, cell in value.items():
-        if isinstance(cell, dict) and cell:
+        if isinstance(cell, dict) and cell and not any(keys <= cell.keys() for keys in SPOKEN):
             flat |= flatten(cell, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = cell

@@ -6,15 +6,17 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from webapp.datasets.reading import Limits, ReadingError
 
@@ -22,11 +24,22 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")  # no secret ever reaches the child
 NO_MEMORY = ("memory allocation of", "Cannot allocate memory", "MemoryError", "out of memory")
+WATCH_S = 1.0  # so often it is asked whether anybody still waits
 SILENCE_S = 5.0  # between closing its output and leaving
 
 
-def run(verb: str, job: dict[str, Any], on_progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
-    """What the verb answers. Raises ReadingError with a plain sentence for every failure, a killed child included."""
+class Unwanted(Exception):
+    """Nobody waits for this reading any more."""
+
+
+def run(
+    verb: str,
+    job: dict[str, Any],
+    on_progress: Callable[[str, int, int], None] | None = None,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> dict[str, Any]:
+    """What the verb answers. Raises ReadingError with a plain sentence for every failure, a killed child included, and Unwanted
+    soon after `is_wanted` said no."""
     limits = replace(Limits(), **job.get("limits") or {})
     with tempfile.TemporaryFile() as noise, child(verb, job, noise) as process:
         deadline = threading.Timer(limits.wall_s, kill, [process])
@@ -37,7 +50,11 @@ def run(verb: str, job: dict[str, Any], on_progress: Callable[[str, int, int], N
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps({**job, "verb": verb}).encode())
                 process.stdin.close()
-            for line in process.stdout:
+            for line in lines_of(process.stdout):
+                if not (line or is_wanted()):
+                    raise Unwanted
+                if not line:
+                    continue
                 message = json.loads(line)
                 if message["kind"] == "progress":
                     if on_progress:
@@ -56,6 +73,31 @@ def run(verb: str, job: dict[str, Any], on_progress: Callable[[str, int, int], N
         if answer:
             raise ReadingError(**answer["error"])
         raise post_mortem(process.returncode, late, limits, last_words(noise))
+
+
+def lines_of(pipe: IO[bytes]) -> Iterator[bytes]:
+    """Its lines, and an empty one every WATCH_S: whoever reads looks up then."""
+    arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+    def gather() -> None:
+        for line in pipe:
+            arrived.put(line)
+        arrived.put(None)
+
+    threading.Thread(target=gather, daemon=True).start()
+    due = time.monotonic() + WATCH_S
+    while True:
+        try:
+            line = arrived.get(timeout=max(0.0, due - time.monotonic()))
+        except queue.Empty:
+            line = b""
+        if line is None:
+            return
+        if line:
+            yield line
+        if time.monotonic() >= due:
+            due = time.monotonic() + WATCH_S
+            yield b""
 
 
 def child(verb: str, job: dict[str, Any], noise: Any) -> subprocess.Popen[bytes]:
@@ -88,6 +130,9 @@ def last_words(noise: Any) -> str:
 def post_mortem(status: int, late: bool, limits: Limits, noise: str) -> ReadingError:
     """Why the child left without an answer."""
     log.warning("a reading ended with status %s and said: %s", status, noise or "nothing")
+    if status == -signal.SIGPROF:
+        text = f"Reading came no further for {limits.silent_cpu_s:.0f} seconds and was stopped. Save the file again as CSV, or upload a part of it."
+        return ReadingError("too_slow", text)
     if late or status == -signal.SIGXCPU:
         return ReadingError("too_slow", f"Reading took longer than {limits.wall_s / 60:.0f} minutes. Split the file and upload the parts.")
     if status == -signal.SIGXFSZ or "No space left" in noise:

@@ -10,6 +10,7 @@ SHINGLE = 5  # characters
 HASHES, BANDS = 64, 8
 ALIKE = 0.8  # share of common shingles
 SHORTEST = 20  # characters; of shorter texts a single letter is too much
+READ = 5_000  # characters of a text that are compared
 MOST = 20_000  # texts that are compared
 CROWD = 8  # texts of one bucket that a new one is compared with
 
@@ -27,7 +28,7 @@ def count(texts: list[str]) -> int:
     for number, text in enumerate(texts[:MOST]):
         if len(text) < SHORTEST:
             continue
-        mine = shingles(text[:5_000])
+        mine = shingles(text[:READ])
         keys = [(band, part.tobytes()) for band, part in enumerate(signature(mine).reshape(BANDS, -1))]
         others = {other for key in keys if key in buckets for other in buckets[key][:CROWD]}
         twins += any(alike(mine, seen[other]) for other in others)

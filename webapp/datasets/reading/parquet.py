@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MIB, hub
-from webapp.datasets.reading.staging import Desk
+from webapp.datasets.reading import MIB, Finding, hub
+from webapp.datasets.reading.staging import Desk, size_of
 
 FOOTER = 16 * MIB
+LEAST_TEXT = 512 * MIB  # bytes of text that any file may unfold to
 GROUP = 1024 * MIB  # bytes of one row group after unpacking
 CODEC_RATIO = 2_000  # zstd and dictionaries shrink repetitive columns a lot, but not without end
 
@@ -97,7 +98,7 @@ def check_footer(path: Path, desk: Desk) -> int:
         counted = sum(int(group[3]) for group in groups)
         if rows < 0 or counted != rows or any(n < 0 for n in unfolded):
             raise ValueError("numbers that do not fit together")
-    except (ValueError, KeyError, TypeError, OSError, struct.error, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, struct.error, IndexError):
         raise desk.fail("damaged", f"{desk.name} is a damaged Parquet file. Write it again.") from None
     limits = desk.limits
     if columns > limits.columns:
@@ -114,8 +115,10 @@ def check_footer(path: Path, desk: Desk) -> int:
 def table(path: Path, desk: Desk) -> tuple[pl.LazyFrame, int]:
     """(the table with the names of its classes, rows)."""
     rows = check_footer(path, desk)
+    desk.most_text = max(CODEC_RATIO * path.stat().st_size, LEAST_TEXT)
     try:
         lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        lazy = lazy.with_columns(decoded(name, desk) for name, kind in lazy.collect_schema().items() if kind == pl.Binary)
         return hub.with_names(lazy, hub.of_metadata(pl.read_parquet_metadata(path).get("huggingface")), desk), rows
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is a damaged Parquet file. Write it again.") from None
@@ -128,7 +131,7 @@ def is_nested(lazy: pl.LazyFrame) -> bool:
 def records(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number, record) of a table with lists and objects in its cells, as a file of JSON would hold them."""
     schema = lazy.collect_schema()
-    bare = [as_text(name, kind) for name, kind in schema.items() if kind.is_temporal() or kind in {pl.Binary, pl.Decimal}]
+    bare = [as_text(name, kind) for name, kind in schema.items() if kind.is_temporal() or kind == pl.Decimal]
     objects = [name for name, kind in schema.items() if isinstance(kind, pl.Struct)]
     number = 0
     for frame in batches(lazy.with_columns(bare), rows, desk):
@@ -149,18 +152,43 @@ def frames(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]:
 
 
 def batches(lazy: pl.LazyFrame, rows: int, desk: Desk) -> Iterator[pl.DataFrame]:
-    done = 0
+    done, unfolded = 0, 0
     try:
         for frame in lazy.collect_batches(chunk_size=20_000, maintain_order=True):
             desk.progress("reading", done, rows)
+            unfolded += size_of(frame)
+            if unfolded > desk.most_text:  # one entry of a dictionary may stand for a million cells, of which the footer knows nothing
+                text = f"{desk.name} unfolds to more than {desk.most_text // MIB:,} MB before row {done + frame.height:,}."
+                raise desk.fail("bomb", f"{text} Upload it as CSV, or a part of it.")
             yield frame
             done += frame.height
     except pl.exceptions.PolarsError:
         raise desk.fail("damaged", f"{desk.name} is damaged after row {done:,}. Write it again.", done) from None
 
 
+def decoded(name: str, desk: Desk) -> pl.Expr:
+    """Bytes as the text that Impala and old Spark wrote without saying so; null for all others, which is told once."""
+
+    def text_of(value: bytes) -> str | None:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def all_of(values: pl.Series) -> pl.Series:
+        try:
+            return values.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            text = f"The column {name} holds bytes that are no text, such as pictures. These cells were read as empty."
+            if all(finding.message != text for finding in desk.findings):
+                desk.findings.append(Finding("bytes", text, "info", column=name))
+            return pl.Series(values.name, [None if value is None else text_of(value) for value in values], pl.String)
+
+    return pl.col(name).map_batches(all_of, return_dtype=pl.String)
+
+
 def as_text(name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    if kind == pl.Binary:
-        column = column.bin.size().cast(pl.String) + " bytes"
+    if kind == pl.Duration:
+        column = column.dt.to_string()
     return column.cast(pl.String, strict=False).fill_null("").str.replace_all("\0", "", literal=True).alias(name)

@@ -12,26 +12,28 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import MOST_PROBLEMS, PARTS, ROW_GROUP, SPLIT, Limits, Problem, Published, ReadingError, templates
+from webapp.datasets.reading import GROUP_BYTES, MOST_PROBLEMS, PARTS, SPLIT, Limits, Problem, Published, ReadingError, templates
 from webapp.datasets.reading import findings as findings_of
 from webapp.datasets.reading import roles as roles_of
 from webapp.datasets.reading import split as splits_of
 from webapp.datasets.reading.several import Several
-from webapp.datasets.reading.staging import Progress, defused, write
+from webapp.datasets.reading.staging import SAMPLED, Progress, rows_in, write
+from webapp.spreadsheet import Sheet
 from worker.nlp import KINDS, Task
 from worker.nlp.languages import LOOKED_AT, languages_of
 
-SLICE = 50_000  # staged rows in memory at a time
+SLICES = 10  # row groups in memory at a time
+Staged = tuple[dict[str, str], pl.LazyFrame]  # {"part", "path", "file"} and its rows
 
 
 def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, Any]:
     task, mapping = KINDS[job["task"]], dict(job["mapping"])
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
-    staged = [(item["part"], pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
+    staged = [(item, pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
     columns = [name for name in staged[0][1].collect_schema().names() if name != "_row"]
     check_mapping(mapping, columns, task)
-    staged = [(part, templates.with_made(rows, mapping)) for part, rows in staged]
+    staged = [(item, templates.with_made(rows, mapping)) for item, rows in staged]
     label, several, how = roles_of.label_of(task, mapping), None, job.get("several_labels") or ""
     if label and (several := Several.find(pl.concat([rows for _, rows in staged]), mapping[label.name])):
         several.refuse(how)
@@ -42,7 +44,8 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
         if (p["level"] if isinstance(p, dict) else p.level) == "error"
     ]
     judge = Judge(task, mapping, job.get("labels") or {}, job.get("kept") or [], out / "rejected.csv", known, progress)
-    judged = judge.all(staged, [Path(item["path"]) for item in job["staged"]])
+    group = rows_in(GROUP_BYTES, staged[0][1].head(SAMPLED).collect(engine="streaming"))
+    judged = judge.all(staged, [Path(item["path"]) for item in job["staged"]], group)
     good = judged.filter("good")
     if judge.rejected and not job.get("accept_rejected"):
         first = judge.problems[0]
@@ -62,7 +65,7 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     path = out / "version.parquet"
     names = {name: f"x_{name}" for name in columns if name not in mapping.values()}
     roles = {mapping[role.name]: role.name for role in roles_of.mapped(task, mapping)}
-    write_version(staged, placed, judge, roles, names, path, progress)
+    write_version(staged, placed, judge, roles, names, path, progress, group)
     progress("looking", 0, 1)
     looked = findings_of.look(pl.scan_parquet(path, glob=False), {role: role for role in roles.values()}, task, progress)
     noticed = several.without_conflicts(looked.findings, how) if several and several.rows else looked.findings
@@ -137,13 +140,13 @@ class Judge:
         key = roles_of.key_of(task, mapping)
         self.label, self.key, self.key_label = roles_of.label_of(task, mapping), key.name, key.label.lower()
 
-    def all(self, staged: list[tuple[str, pl.LazyFrame]], paths: list[Path]) -> pl.DataFrame:
+    def all(self, staged: list[Staged], paths: list[Path], group: int) -> pl.DataFrame:
         """key, whole, label, brought, good: one small row for each staged one, in order."""
         with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["row", "file", "reason", *map(defused, staged[0][1].collect_schema().names()[1:])])
+            writer = Sheet(file)
+            writer.writerow(["row", "file", "reason", *staged[0][1].collect_schema().names()[1:]])
             self._earlier(writer, paths)
-            frames = [self._slice(part, rows, writer) for part, rows in slices(staged, self.progress)]
+            frames = [self._slice(item, rows, writer) for item, rows in slices(staged, self.progress, group)]
         if not self.rejected:
             self.path.unlink()
         return splits_of.keyed(pl.concat(frames))
@@ -160,8 +163,8 @@ class Judge:
                         if len(self.problems) < self.rejected <= MOST_PROBLEMS:
                             self.problems.append(Problem(int(row[0]), "rejected", row[2], file=row[1]))
 
-    def _slice(self, part: str, rows: pl.DataFrame, writer: Any) -> pl.DataFrame:
-        roles = roles_of.mapped(self.task, self.mapping)
+    def _slice(self, item: dict[str, str], rows: pl.DataFrame, writer: Any) -> pl.DataFrame:
+        roles, part = roles_of.mapped(self.task, self.mapping), item["part"]
         mapped = rows.select("_row", *(pl.col(self.mapping[role.name]).alias(role.name) for role in roles))
         if self.label:
             mapped = mapped.with_columns(self.joined(pl.col(self.label.name)).alias(self.label.name))
@@ -171,7 +174,7 @@ class Judge:
             good.append(not wrong)
             alike.append(splits_of.alike(row[self.key]))
             if wrong:
-                self._reject(part, row, wrong, rows.row(at)[1:], writer)
+                self._reject(item.get("file") or part, row, wrong, rows.row(at)[1:], writer)
         brought = pl.lit(part) if part in PARTS else pl.col(self.mapping[SPLIT]) if SPLIT in self.mapping else pl.lit("")
         label = mapped[self.label.name] if self.label else pl.Series([""]).new_from_index(0, rows.height)
         return rows.select(
@@ -188,18 +191,18 @@ class Judge:
         bare = label.str.strip_chars()
         return bare.replace(self.joins) if self.joins else bare
 
-    def _reject(self, part: str, row: dict[str, Any], wrong: list[tuple[str, str]], cells: tuple[str, ...], writer: Any) -> None:
+    def _reject(self, file: str, row: dict[str, Any], wrong: list[tuple[str, str]], cells: tuple[str, ...], writer: Any) -> None:
         self.rejected += 1
-        writer.writerow([row["_row"], part, " ".join(sentence for _, sentence in wrong), *(defused(cell) for cell in cells)])
+        writer.writerow([row["_row"], file, " ".join(sentence for _, sentence in wrong), *cells])
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(findings_of.refusal(row, wrong, self.mapping, "", "error"))
+            self.problems.append(findings_of.refusal(row, wrong, self.mapping, file, "error"))
 
 
-def slices(staged: list[tuple[str, pl.LazyFrame]], progress: Progress) -> Iterator[tuple[str, pl.DataFrame]]:
-    for number, (part, lazy) in enumerate(staged):
-        for frame in lazy.collect_batches(chunk_size=SLICE, maintain_order=True):
+def slices(staged: list[Staged], progress: Progress, group: int) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+    for number, (item, lazy) in enumerate(staged):
+        for frame in lazy.collect_batches(chunk_size=SLICES * group, maintain_order=True):
             progress("checking", number, len(staged))
-            yield part, frame
+            yield item, frame
 
 
 def good_places(judged: pl.DataFrame, part: pl.Series) -> pl.DataFrame:
@@ -208,13 +211,14 @@ def good_places(judged: pl.DataFrame, part: pl.Series) -> pl.DataFrame:
 
 
 def write_version(
-    staged: list[tuple[str, pl.LazyFrame]],
+    staged: list[Staged],
     placed: pl.Series,
     judge: Judge,
     roles: dict[str, str],
     others: dict[str, str],
     path: Path,
     progress: Progress,
+    group: int,
 ) -> None:
     """One pass over the staged rows for each part, so that memory holds a slice and the file is sorted by part and row."""
     columns = ["_split", *roles.values(), *others.values()]
@@ -223,7 +227,7 @@ def write_version(
     def parts() -> Iterator[pl.DataFrame]:
         for wanted in PARTS:
             at = 0
-            for _, frame in slices(staged, lambda *_: None):
+            for _, frame in slices(staged, lambda *_: None, group):
                 here = placed.slice(at, frame.height)
                 at += frame.height
                 progress("writing", PARTS.index(wanted) * placed.len() + at, len(PARTS) * placed.len())
@@ -236,21 +240,21 @@ def write_version(
                     kept = [judge.task.kept(row) for row in chosen.select(roles.values()).iter_rows(named=True)]
                     yield chosen.with_columns(pl.DataFrame(kept, schema=dict.fromkeys(roles.values(), pl.String)))
 
-    write(whole_groups(parts()), columns, path)
+    write(whole_groups(parts(), group), columns, path, group)
 
 
-def whole_groups(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The same rows in frames of exactly ROW_GROUP, however they came, so that the file does not depend on slicing."""
+def whole_groups(frames: Iterator[pl.DataFrame], group: int) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of exactly `group`, however they came, so that the file does not depend on slicing."""
     held: list[pl.DataFrame] = []
     height = 0
     for frame in frames:
         held.append(frame)
         height += frame.height
-        if height >= ROW_GROUP:
+        if height >= group:
             whole = pl.concat(held)
-            cut = height - height % ROW_GROUP
-            for at in range(0, cut, ROW_GROUP):
-                yield whole.slice(at, ROW_GROUP)
+            cut = height - height % group
+            for at in range(0, cut, group):
+                yield whole.slice(at, group)
             held, height = [whole.slice(cut)], height - cut
     if height:
         yield pl.concat(held)

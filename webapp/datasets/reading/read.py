@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,31 +20,38 @@ from webapp.datasets.reading import (
     Problem,
     ReadingError,
     Report,
-    container,
+    arrow,
+    corpora,
     delimited,
     documents,
     doubts,
     encodings,
     findings,
     json_records,
+    markup,
     parquet,
     roles,
+    sources,
     staging,
     tagged,
     templates,
     text,
     workbook,
+    written,
 )
 from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.several import OPTION, Several, classes_beside
 from webapp.datasets.reading.several import gathered as gather
-from webapp.datasets.reading.staging import Desk, Progress, bare_name, defused
+from webapp.datasets.reading.sources import Source
+from webapp.datasets.reading.staging import Desk, Progress, bare_name
+from webapp.spreadsheet import Sheet
 from worker.nlp import KINDS, TASKS, Task
 from worker.nlp.languages import NAMES
 from worker.spec import Role
 
 PREVIEW = 20  # rows
 PREVIEW_CELL = 2_000  # characters
+MOST_ALIKE = 5  # findings of one kind about files
 PLAIN = ("lines", "documents")  # formats of files that hold nothing but texts
 TABULAR = ("csv", "workbook")  # formats whose columns are named by a line of the file itself
 TABLES = (".csv", ".tsv", ".tab")
@@ -57,15 +63,37 @@ REMEDY = "Expected are rows such as: text, label."
 def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, Any]:
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
-    desks, files = [], []
+    desks, files = list[Desk](), list[FileReport]()
     texts = not job.get("task") or roles.suffices_alone(KINDS[job["task"]])
     for file in job["files"]:
-        desk = Desk(file["name"], file.get("part", "file"), out, limits, progress)
-        files.append(read_file(Path(file["path"]), desk, {**(job.get("options") or {}), "texts": texts}))
-        desks.append(desk)
+        for report_of_file, desk in read_upload(file, out, {**(job.get("options") or {}), "texts": texts}, limits, progress):
+            files.append(report_of_file)
+            desks.append(desk)
     gather_rejected(desks, out)
     how = (job.get("options") or {}).get(OPTION) or ""
     return report(job.get("task") or "", files, desks, job.get("mapping") or {}, progress, how).to_json()
+
+
+def read_upload(
+    file: dict[str, Any], out: Path, options: dict[str, Any], limits: Limits, progress: Progress
+) -> list[tuple[FileReport, Desk]]:
+    """All tables of one upload that belong together. One that cannot be read is named while others can."""
+    read, failed, taken = list[tuple[Source, FileReport, Desk]](), list[ReadingError](), Counter[str]()
+    name, part = file["name"], file.get("part", "file")
+    for source in sources.of(Path(file["path"]), name, part, out / f"plain-{part}", limits, options):
+        taken[source.part] += 1
+        place = f"-{taken[source.part]}" if taken[source.part] > 1 else ""
+        desk = Desk(source.title, source.part, out, limits, progress, findings=list(source.findings), place=place)
+        try:
+            read.append((source, read_source(source, name, desk, options), desk))
+        except ReadingError as error:
+            if source.is_alone or error.code == "bomb":
+                raise
+            desk.clear()
+            failed.append(error)
+    if not read:
+        raise failed[0]
+    return sources.joined(name, read, failed)
 
 
 def gather_rejected(desks: list[Desk], out: Path) -> None:
@@ -73,23 +101,28 @@ def gather_rejected(desks: list[Desk], out: Path) -> None:
     (out / "rejected.csv").unlink(missing_ok=True)
     if any(desk.rejected for desk in desks):
         with (out / "rejected.csv").open("w", newline="", encoding="utf-8") as all_rejected:
-            csv.writer(all_rejected).writerow(["row", "file", "reason", *map(defused, desks[0].originals)])
+            Sheet(all_rejected).writerow(["row", "file", "reason", *desks[0].originals])
             for desk in desks:
                 with desk.rejects_path.open(encoding="utf-8", newline="") as part:
                     all_rejected.writelines(part)
 
 
 # --- One file -------------------------------------------------------------------------------------------------------------
-def read_file(path: Path, desk: Desk, options: dict[str, Any]) -> FileReport:
-    room = desk.out / f"plain-{desk.part}"
+def read_source(source: Source, name: str, desk: Desk, options: dict[str, Any]) -> FileReport:
+    file = FileReport(source.part, name, "", source.title, packed=source.packed, member=source.member, members=source.members)
     try:
-        plain = container.unpack(path, desk.name, room, desk.limits, options.get("member") or "")
-        file = FileReport(desk.part, desk.name, "", packed=plain.packed, member=plain.member, members=plain.members)
-        reader = {"parquet": read_parquet, "workbook": read_workbook, "text": read_text}[plain.kind]
-        file = reader(plain.path, desk, options, file)
+        if source.error:
+            raise source.error
+        if source.sheet:
+            file = read_workbook(source.path, source.sheet, desk, options, file)
+        elif source.rows:
+            file = read_members(source.rows, desk, options, replace(file, format=source.kind))
+        else:
+            reader = {"parquet": read_parquet, "arrow": read_arrow, "text": read_text, "html": read_html, "tmx": read_tmx}[source.kind]
+            file = reader(source.path, desk, options, file)
+        file = open_cells(desk, file)
     finally:
         desk.close()
-        room.unlink(missing_ok=True)
     if not file.rows_read:
         if file.rows_rejected:
             first = desk.problems[0].message if desk.problems else ""
@@ -99,21 +132,43 @@ def read_file(path: Path, desk: Desk, options: dict[str, Any]) -> FileReport:
     return replace(file, rows_rejected=desk.rejected, rows_blank=desk.blank, rows_in=rows_in, staged=str(desk.staged_path))
 
 
+def open_cells(desk: Desk, file: FileReport) -> FileReport:
+    """Cells in which records are written down are read as if the file were one of records."""
+    if not file.rows_read or desk.holds_records or file.format in PLAIN:
+        return file
+    table = pl.scan_parquet(desk.staged_path, glob=False)
+    if (columns := written.columns_of(table, desk.limits.depth)) is None:
+        return file
+    wider = desk.staged_path.with_suffix(".wider")
+    _originals, names, rows = json_records.rows(written.records(table, columns, desk.limits.depth), desk)
+    read = staging.write(staging.frames_of(rows, names), names, wider)
+    wider.replace(desk.staged_path)
+    return replace(file, rows_read=read)
+
+
 def read_parquet(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
-    table, rows = parquet.table(path, desk)
+    return read_typed(*parquet.table(path, desk), desk, replace(file, format="parquet", header_guessed=False))
+
+
+def read_arrow(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
+    return read_typed(*arrow.table(path, desk), desk, replace(file, format="arrow", header_guessed=False))
+
+
+def read_typed(table: pl.LazyFrame, rows: int, desk: Desk, file: FileReport) -> FileReport:
+    """A table whose columns have types; lists and objects in its cells are read as those of JSON are."""
     if parquet.is_nested(table):
-        return read_values(parquet.records(table, rows, desk), desk, replace(file, format="parquet"))
+        return read_values(parquet.records(table, rows, desk), desk, file)
     originals = table.collect_schema().names()
     names = desk.name_columns(originals)
     renamed = (frame.rename(dict(zip(originals, names, strict=True))) for frame in parquet.frames(table, rows, desk))
     read = staging.write(renamed, names, desk.staged_path)
-    return replace(file, format="parquet", header_guessed=False, lines=read, rows_read=read, rows_rejected=desk.rejected)
+    return replace(file, lines=read, rows_read=read, rows_rejected=desk.rejected)
 
 
-def read_workbook(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
-    sheet = workbook.open_sheet(path, desk, options)
+def read_workbook(path: Path, sheet: workbook.Sheet, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
+    names = desk.name_columns(sheet.originals)
     workbook.note_errors(path, sheet, desk)
-    read = staging.write(staging.frames_of(workbook.rows(sheet, desk), sheet.columns), sheet.columns, desk.staged_path)
+    read = staging.write(staging.frames_of(workbook.rows(sheet, desk), names), names, desk.staged_path)
     return replace(
         file,
         format="workbook",
@@ -128,9 +183,30 @@ def read_workbook(path: Path, desk: Desk, options: dict[str, Any], file: FileRep
     )
 
 
-def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
-    guess = encodings.Guess(known(options["encoding"], desk)) if options.get("encoding") else text.detect(path, desk.name)
-    file = replace(
+def read_members(rows: corpora.Rows, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
+    originals, cells, guess = rows(desk, known(options["encoding"], desk) if options.get("encoding") else "")
+    return stage(originals, cells, desk, encoded(file, guess))
+
+
+def read_html(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
+    table = markup.table(path, desk, options)
+    file = replace(file, format="html", header_row=table.header_row, header_guessed=options.get("header_row") is None, head=table.head)
+    return stage(table.originals, table.rows(desk), desk, file)
+
+
+def read_tmx(path: Path, desk: Desk, _options: dict[str, Any], file: FileReport) -> FileReport:
+    languages = markup.languages(path, desk)
+    return stage(languages, markup.units(path, languages, desk), desk, replace(file, format="tmx"))
+
+
+def stage(originals: list[str], rows: Iterator[tuple[int, list[str]]], desk: Desk, file: FileReport) -> FileReport:
+    names = desk.name_columns(originals)
+    read = staging.write(staging.frames_of(rows, names), names, desk.staged_path)
+    return replace(file, lines=read + desk.rejected + desk.blank, rows_read=read)
+
+
+def encoded(file: FileReport, guess: encodings.Guess) -> FileReport:
+    return replace(
         file,
         encoding=encodings.title(guess.encoding),
         encoding_confidence=guess.confidence,
@@ -145,6 +221,11 @@ def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport)
             for r in guess.readings
         ],
     )
+
+
+def read_text(path: Path, desk: Desk, options: dict[str, Any], file: FileReport) -> FileReport:
+    guess = encodings.Guess(known(options["encoding"], desk)) if options.get("encoding") else text.detect(path, desk.name)
+    file = encoded(file, guess)
     first = text.taste(path, guess.encoding, delimited.HEAD)
     blocks = text.blocks(path, desk.name, guess.encoding, desk.note, desk.progress)
     if not first.strip():
@@ -183,6 +264,7 @@ def read_values(values: Any, desk: Desk, file: FileReport, by_line: bool = True)
             last = number
             yield number, value
 
+    desk.holds_records = True
     _originals, names, rows = json_records.rows(counted(), desk, by_line)
     if not names:
         return replace(file, rows_read=0, rows_rejected=desk.rejected)
@@ -208,6 +290,14 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
         head = [[line[:500]] for line in first.split("\n")[:12]]
         sniffed = delimited.Sniffed(delimited.Dialect("\x1f", quoting=False), 0, [""], 1, head, False, 1.0)
         file = replace(file, format="lines")
+    if sniffed.width == 1 and delimited.is_fixed_width(first):
+        text = f"{desk.name} looks like a table whose columns are kept apart by blanks alone. Save it as CSV, or each line is read as one text."
+        desk.findings.append(Finding("fixed_width", text, asks="confirmation"))
+    if not sniffed.names_fit:
+        text = (
+            f"{desk.name} has a name less than columns: {', '.join(name or '(none)' for name in sniffed.names[:10])}. Check which has none."
+        )
+        desk.findings.append(Finding("header_short", text, asks="mapping"))
     if sniffed.width > desk.limits.columns:
         raise desk.fail("too_many_columns", f"{desk.name} has {sniffed.width:,} columns; at most {desk.limits.columns:,} can be read.")
     table = delimited.Table(sniffed, desk)
@@ -226,6 +316,7 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
 
 
 def read_tagged(form: str, columns: list[str], rows: Iterator[tuple[int, list[str]]], desk: Desk, file: FileReport) -> FileReport:
+    desk.holds_records = True
     names = desk.name_columns(columns)
     read = staging.write(staging.frames_of(rows, names), names, desk.staged_path)
     return replace(file, format=form, header_guessed=False, rows_read=read, rows_rejected=desk.rejected)
@@ -234,7 +325,7 @@ def read_tagged(form: str, columns: list[str], rows: Iterator[tuple[int, list[st
 # --- All files together -----------------------------------------------------------------------------------------------------
 def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[str, str], progress: Progress, how: str) -> Report:
     """`how` is what a person wants of rows with several labels."""
-    rows, has_parts = together(files), len(files) > 1
+    rows, has_parts = together(files), len({f.part for f in files}) > 1
     progress("looking", 0, 1)
     total = sum(f.rows_read for f in files)
     columns = columns_of.describe(rows, originals=desks[0].originals, labels=desks[0].labels)
@@ -267,7 +358,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         label = roles.label_of(task, mapping)
         several = Several.find(rows, mapping[label.name]) if label else None
         each = several.applied(rows, how) if several else rows
-        looked = findings.look(each, mapping, task, progress, {f.part: f.name for f in files})
+        looked = findings.look(each, mapping, task, progress, by_row=True)
         problems += looked.problems
         if several and several.rows:
             looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
@@ -284,7 +375,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         files=files,
         columns=found,
         mapping=mapping,
-        preview=rows.head(PREVIEW).with_columns(pl.col(pl.String).str.slice(0, PREVIEW_CELL)).collect().to_dicts(),
+        preview=rows.drop("_file").head(PREVIEW).with_columns(pl.col(pl.String).str.slice(0, PREVIEW_CELL)).collect().to_dicts(),
         rows=sum(f.rows_in for f in files),
         rows_read=total,
         rows_rejected=sum(f.rows_rejected for f in files),
@@ -346,14 +437,16 @@ def lacks(lacking: list[Role], columns: list[Column], task: Task, files: list[Fi
 
 
 def together(files: list[FileReport]) -> pl.LazyFrame:
-    """All staged rows with their part; columns that one of the files lacks are refused by name."""
-    frames = [pl.scan_parquet(f.staged, glob=False).with_columns(pl.lit(f.part).alias("_part")) for f in files]
+    """All staged rows with their part and the title of their file; columns that one of the files lacks are refused by name."""
+    frames = [
+        pl.scan_parquet(f.staged, glob=False).with_columns(pl.lit(f.part).alias("_part"), pl.lit(f.title).alias("_file")) for f in files
+    ]
     names = [frame.collect_schema().names() for frame in frames]
     for file, has in zip(files[1:], names[1:], strict=True):
-        if lacking := [n for n in names[0] if n not in has and n not in {"_row", "_part"}]:
-            text = f"{file.name} has no column {lacking[0]}, which {files[0].name} has. All files need the same columns."
+        if lacking := [n for n in names[0] if n not in has]:
+            text = f"{file.title} has no column {lacking[0]}, which {files[0].title} has. All files need the same columns."
             raise ReadingError("columns_differ", text, file=file.name, column=lacking[0])
-    return pl.concat([frame.select(names[0]) for frame in frames]).select("_row", "_part", pl.exclude("_row", "_part"))
+    return pl.concat([frame.select(names[0]) for frame in frames]).select("_row", "_part", "_file", pl.exclude("_row", "_part", "_file"))
 
 
 def about_files(files: list[FileReport]) -> list[Finding]:
@@ -363,21 +456,19 @@ def about_files(files: list[FileReport]) -> list[Finding]:
         if f.encoding_confidence < 0.9:
             near = [each["encoding"] for each in f.readings if each["score"] > NEARLY * f.readings[0]["score"]]
             what = f"It may be {' or '.join(near)}" if len(near) > 1 else f"It is probably {f.encoding}"
-            text = f"The file {f.name} does not say how its letters are encoded. {what}: check the special characters."
+            text = f"The file {f.title} does not say how its letters are encoded. {what}: check the special characters."
             found.append(Finding("encoding_guessed", text, asks="encoding"))
-        if len(f.members) > 1:
-            text = f"{f.name} holds {len(f.members)} files; {f.member} was read."
-            found.append(Finding("several_files", text, count=len(f.members), asks="member"))
         if f.format in PLAIN:
             how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"
-            found.append(Finding("texts_alone", f"{f.name} holds nothing but texts. {how}: {f.rows_read:,}.", "info", f.rows_read))
+            found.append(Finding("texts_alone", f"{f.title} holds nothing but texts. {how}: {f.rows_read:,}.", "info", f.rows_read))
         if f.format in TABULAR and not f.header_row:
-            text = f"{f.name} seems to have no line with column names. Choose it if there is one."
+            text = f"{f.title} seems to have no line with column names. Choose it if there is one."
             found.append(Finding("no_header", text, asks="header_row"))
-        if f.header_row > 1:
-            text = f"Line {f.header_row} of {f.name} was taken for the column names."
+        if f.header_row > 1 + delimited.says_delimiter(f.head):
+            text = f"Line {f.header_row} of {f.title} was taken for the column names."
             found.append(Finding("title_lines", text, count=f.header_row - 1, asks="header_row"))
-    return found
+    alike: Counter[str] = Counter()  # an archive may hold hundreds of files of one kind
+    return [f for f in found if not alike.update([f.code]) and alike[f.code] <= MOST_ALIKE]
 
 
 def about_columns(columns: list[Column], files: list[FileReport]) -> list[Finding]:
@@ -405,7 +496,7 @@ def about_other_texts(joined: list[str], mapping: dict[str, str], columns: list[
     """Texts beside the ones that are learnt, and answers that are better or worse than others."""
     found = []
     if joined:
-        text = f"{called(joined)} may belong to the text, so a template joins them. Look at it, or choose one column."
+        text = f"{called(joined)} may belong to what is learnt, so a template joins the columns. Look at it, or choose one column."
         found.append(Finding("template_proposed", text, count=len(joined), column=joined[0], asks="mapping"))
     pairs = roles.columns_of_pairs(columns)
     if pairs and not roles.is_of_pairs(task):

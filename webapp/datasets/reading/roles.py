@@ -10,6 +10,7 @@ import polars as pl
 
 from webapp.datasets.reading import SPLIT, Column, templates
 from webapp.datasets.reading.columns import MOST_LABELS, is_split, share
+from webapp.datasets.reading.staging import beginnings, first_rows
 from worker.nlp import KINDS, Task
 from worker.nlp.languages import NAMES
 from worker.spec import Role
@@ -19,6 +20,7 @@ RECORDS = ("[{", "{")  # a cell that begins like this is a record, not a text
 COMPARED = 1_000  # rows from which it is told what a column holds
 IN_ORDER = "a column of texts, taken in the order of the file"
 FEW_VALUES = 20  # different short values, as labels have
+SEEN = 500  # characters of a text that tell its script
 NATIVE = (
     "deutsch englisch französisch chinesisch français anglais allemand chinois español inglés italiano português русский "
     "английский mandarin 中文 英文 汉语 漢語 英语 英語 日语 日本語 法语 德语 한국어"
@@ -131,7 +133,7 @@ def in_languages(roles: list[Role], columns: list[Column]) -> tuple[list[Column]
     """(columns that are called by their languages, in the order of the file, which is the direction of a translation; whether
     there are no more than two). None where other words of the names, such as source and target, say what is what."""
     languages = [role for role in roles if role.language]
-    spoken = [c for c in columns if is_language(c.name)]
+    spoken = [c for c in columns if is_language(c.name) and c.type == "text" and c.distinct > 2]
     told = [c for c in spoken if any(hint not in LANGUAGES and hint in own_words(c, spoken) for role in languages for hint in role.hints)]
     return ([], True) if len(languages) < 2 or len(spoken) < 2 or told else (spoken[: len(languages)], len(spoken) == len(languages))
 
@@ -227,7 +229,7 @@ def templated(mapping: dict[str, str], columns: list[Column], task: Task) -> tup
 def repeated(rows: pl.LazyFrame, used: set[str], columns: list[Column]) -> set[str]:
     """Columns that say once more what a used one says, as a ready-made prompt beside its parts does."""
     free = [c.name for c in columns if c.name not in used and c.type == "text"]
-    few = rows.select(pl.col(name).str.strip_chars() for name in {*free, *used}).head(COMPARED).collect()
+    few = first_rows(rows.select(pl.col(name).str.strip_chars() for name in {*free, *used}), COMPARED)
     return {name for name in free if any(repeats(few, name, other) for other in used)}
 
 
@@ -316,6 +318,6 @@ def in_two_scripts(columns: list[Column], rows: pl.LazyFrame) -> bool:
     texts = [c.name for c in columns if c.type == "text" and c.distinct > 2]
     if len(texts) < 2:
         return False
-    few = rows.select(texts).head(1_000).collect()
+    few = beginnings(rows.select(texts), 1_000, SEEN)
     shares = [share(few[text], EAST_ASIAN) for text in texts]
     return max(shares) > 0.6 and min(shares) < 0.4

@@ -126,6 +126,8 @@ def blocks(
                 whole, rest = rest, b""
             clean = tidy(whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n"), "utf-8" if wide else encoding, line, note)
             line += clean.count(b"\n")
+            if b"\xef" in clean and codecs.BOM_UTF8 in clean:  # files that were joined have one at the beginning of each
+                clean = clean.removeprefix(codecs.BOM_UTF8).replace(b"\n" + codecs.BOM_UTF8, b"\n")
             if clean:
                 yield clean
             if not data:

@@ -148,8 +148,18 @@ def as_text(cell: Any) -> str:
         return "true" if cell else "false"
     if isinstance(cell, list | dict):
         return as_json(cell) if cell else ""
-    return str(cell)
+    return written(cell)
 
 
 def as_json(cell: Any) -> str:
-    return json.dumps(cell, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace").decode()
+    return json.dumps(cell, ensure_ascii=False, separators=(",", ":"), default=written).encode("utf-8", "replace").decode()
+
+
+def written(value: Any) -> str:
+    """What only Parquet has inside a cell: dates and the like, and bytes, which are empty unless they are text."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return ""

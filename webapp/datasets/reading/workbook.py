@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 
-from webapp.datasets.reading import MIB, Problem, ReadingError
+from webapp.datasets.reading import MIB, Limits, Problem, ReadingError
 from webapp.datasets.reading import header as headers
 from webapp.datasets.reading.staging import Desk
 
@@ -32,27 +32,38 @@ class Sheet:
     header_row: int  # from 1, 0 for none
     head: list[list[str]]
     originals: list[str]
-    columns: list[str]
 
 
-def open_sheet(path: Path, desk: Desk, options: dict[str, Any]) -> Sheet:
-    """The chosen sheet, or the visible one that looks most like a table."""
-    check_size(path, desk)
+@dataclass(frozen=True)
+class Book:
+    together: list[Sheet]  # have the same columns, in the order of the workbook
+    others: list[str]  # names of sheets that hold another table
+
+
+def open_book(path: Path, name: str, limits: Limits, options: dict[str, Any]) -> Book:
+    """The chosen sheet, or the visible one that looks most like a table with all that have the same columns."""
+    check_size(path, name, limits)
     try:
         book = CalamineWorkbook.from_path(str(path))
         visible = [s.name for s in book.sheets_metadata if s.visible == SheetVisibleEnum.Visible] or list(book.sheet_names)
-        tables = {name: cells_of(book, name, desk) for name in visible}
-    except (CalamineError, OSError, ValueError) as error:
-        if isinstance(error, ReadingError):
-            raise
-        raise desk.fail("damaged", f"The workbook {desk.name} cannot be read. Open it and save it again, or save it as CSV.") from None
+        tables = {sheet: cells_of(book, sheet, name, limits) for sheet in visible}
+    except (CalamineError, OSError, ValueError):
+        text = f"The workbook {name} cannot be read. Open it and save it again, or save it as CSV."
+        raise ReadingError("damaged", text, file=name) from None
     wanted = options.get("sheet")
     if wanted and wanted not in tables:
-        raise desk.fail("no_sheet", f"{desk.name} has no visible sheet called {wanted}. There are: {', '.join(visible)}.")
-    name = wanted or max(tables, key=lambda n: size_of_table(tables[n]))
-    rows = tables[name]
-    if not any(any(row) for row in rows):
-        raise desk.fail("no_rows", f"The sheet {name} of {desk.name} is empty.")
+        raise ReadingError("no_sheet", f"{name} has no visible sheet called {wanted}. There are: {', '.join(visible)}.", file=name)
+    best = wanted or max(tables, key=lambda sheet: size_of_table(tables[sheet]))
+    if not any(any(row) for row in tables[best]):
+        raise ReadingError("no_rows", f"The sheet {best} of {name} is empty.", file=name)
+    chosen = [best] if wanted else [sheet for sheet in visible if sheet == best or size_of_table(tables[sheet])]
+    sheets = [sheet_of(each, visible, tables[each], options) for each in chosen]
+    columns = next(sheet.originals for sheet in sheets if sheet.name == best)
+    together = [sheet for sheet in sheets if sheet.name == best or (sheet.header_row and sheet.originals == columns)]
+    return Book(together, [sheet.name for sheet in sheets if sheet not in together])
+
+
+def sheet_of(name: str, visible: list[str], rows: list[list[str]], options: dict[str, Any]) -> Sheet:
     filled = [i for i, row in enumerate(rows) if any(row)][:400]
     if options.get("header_row") is not None:
         header = int(options["header_row"])
@@ -63,11 +74,10 @@ def open_sheet(path: Path, desk: Desk, options: dict[str, Any]) -> Sheet:
     originals = rows[header - 1] if 0 < header <= len(rows) else []
     width = max(width, len(trimmed(originals)))
     originals = (originals + [""] * width)[:width]
-    head = [row[:50] for row in rows[:12]]
-    return Sheet(name, visible, rows, header, head, originals, desk.name_columns(originals))
+    return Sheet(name, visible, rows, header, [row[:50] for row in rows[:12]], originals)
 
 
-def check_size(path: Path, desk: Desk) -> None:
+def check_size(path: Path, name: str, limits: Limits) -> None:
     if not zipfile.is_zipfile(path):
         return
     try:
@@ -75,16 +85,17 @@ def check_size(path: Path, desk: Desk) -> None:
             size = sum(info.file_size for info in archive.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         size = 0
-    if size > desk.limits.workbook:
-        most = desk.limits.workbook // MIB
-        raise desk.fail("bomb", f"The workbook {desk.name} unpacks to more than {most} MB. Save the sheet as CSV.")
+    if size > limits.workbook:
+        text = f"The workbook {name} unpacks to more than {limits.workbook // MIB} MB. Save the sheet as CSV."
+        raise ReadingError("bomb", text, file=name)
 
 
-def cells_of(book: CalamineWorkbook, name: str, desk: Desk) -> list[list[str]]:
+def cells_of(book: CalamineWorkbook, name: str, of: str, limits: Limits) -> list[list[str]]:
     sheet = book.get_sheet_by_name(name)
     cells = sheet.total_height * sheet.total_width
-    if cells > desk.limits.cells or sheet.total_width > desk.limits.columns:
-        raise desk.fail("too_large", f"The sheet {name} has {cells:,} cells; at most {desk.limits.cells:,} can be read. Save it as CSV.")
+    if cells > limits.cells or sheet.total_width > limits.columns:
+        text = f"The sheet {name} has {cells:,} cells; at most {limits.cells:,} can be read. Save it as CSV."
+        raise ReadingError("too_large", text, file=of)
     return [[as_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
 
 
@@ -110,16 +121,15 @@ def as_text(cell: Any) -> str:
 
 
 def rows(sheet: Sheet, desk: Desk) -> Iterator[tuple[int, list[str]]]:
-    width = len(sheet.columns)
+    width = len(sheet.originals)
     last = max(i for i, row in enumerate(sheet.rows) if any(row))
     for index in range(sheet.header_row, last + 1):
         cells = (sheet.rows[index] + [""] * width)[:width]
         number = index + 1
-        filled = [cell for cell in cells if cell]
-        if not any(cell.strip() for cell in filled):
+        if not any(cell.strip() for cell in cells):
             desk.blank += 1
             continue
-        if index == last and width > 2 and len(filled) < width and headers.TOTAL.match(filled[0]):
+        if index == last and headers.is_total(cells):
             desk.reject(number, "total_line", f"Row {number:,} looks like a line of totals, not a record.", cells)
             continue
         yield number, cells

@@ -62,7 +62,7 @@ class Checkpoint(models.Model):
             hold(Path(self.path), model.draft / "checkpoint")
             with transaction.atomic():
                 model.save(force_insert=True)
-                WorkItem.add("keep_checkpoint", model.pk)
+                WorkItem.add("keep_checkpoint", model.pk, team=model.team_id)
                 if not Checkpoint.objects.filter(pk=self.pk, model=self.model).update(model=model):
                     raise Overtaken
         except BaseException as problem:

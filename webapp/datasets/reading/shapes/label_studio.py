@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from webapp.datasets.reading import Finding
 from webapp.datasets.reading.shapes import LeftOut, Record, Shape, agreed, dicts, only
 from webapp.datasets.reading.shapes.tokens import is_spans
 from webapp.datasets.reading.values import as_text
 
+MOST_TASKS = 1_000_000  # that are told apart
 SPANS = {"labels", "hypertextlabels", "paragraphlabels"}
 
 
@@ -99,18 +101,32 @@ def values_of(kind: str, value: Record) -> list[Any]:
 class Plain(Shape):
     """JSON-MIN: {"text", "sentiment": "Positive" or {"choices": [..]}, "annotation_id", "annotator", ..}"""
 
-    title = "a Label Studio export (JSON-MIN)"
+    title = "a Label Studio export (one annotation a row)"
 
     def __init__(self, records: Sequence[Record] = ()) -> None:
         super().__init__(records)
         self.spans = any(is_spans(cell) for record in records for cell in record.values())
+        self.seen, self.again = set[str](), 0  # tasks, and further annotations of them
 
     @staticmethod
     def fits(record: Record) -> bool:
         return {"annotation_id", "annotator"} <= record.keys()
 
     def rows(self, record: Any) -> Iterator[Record]:
-        yield {name: chosen_in(cell) for name, cell in record.items()} if isinstance(record, dict) else {"column_1": record}
+        if not isinstance(record, dict):
+            raise LeftOut("it is no row of Label Studio")
+        if task := as_text(record.get("id")):
+            self.again += task in self.seen
+            if len(self.seen) < MOST_TASKS:
+                self.seen.add(task)
+        yield {name: chosen_in(cell) for name, cell in record.items()}
+
+    def findings(self, name: str) -> list[Finding]:
+        found = super().findings(name)
+        if self.again:
+            text = f"Texts that were labelled more than once: each annotation is a row of its own, {self.again:,} of them further ones."
+            found.append(Finding("several_annotators", text, count=self.again, asks="confirmation"))
+        return found
 
 
 def chosen_in(cell: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from socket import gethostname
 from typing import Any
@@ -24,6 +25,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["alive"]:
             return check_alive(options["alive"])
+        os.umask(0o077)  # of all that we and our processes write
         try:
             if options["prepare"]:
                 stack.prepare()

@@ -1,0 +1,163 @@
+"""What was deleted a while ago goes for good, with its files; what can still be restored, and what others share, stays."""
+
+import os
+import time
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.utils.timezone import now
+
+from tests.datasets.cast import dropped, labour, reviews, take
+from tests.runs import made
+from webapp.catalog.models import ModelVersion
+from webapp.datasets.models import Dataset, DatasetVersion, Import, Upload
+from webapp.home.purge import purge
+from webapp.playground.models import Prediction
+from webapp.runs.models import Run
+from webapp.work.models import WorkItem
+
+pytestmark = pytest.mark.django_db
+LONG_AGO = now() - timedelta(days=31)
+
+
+@pytest.fixture(autouse=True)
+def files(settings, tmp_path):
+    settings.FILES = tmp_path / "files"
+    settings.FILES.mkdir()
+    return settings.FILES
+
+
+@pytest.fixture
+def aged(files):
+    """aged(): every file is two hours old."""
+
+    def aged():
+        for path in files.rglob("*"):
+            os.utime(path, (time.time() - 7200,) * 2)
+
+    return aged
+
+
+def left(files):
+    return {path.relative_to(files).parts[0] for path in files.rglob("*") if path.is_file()}
+
+
+def test_a_dataset_that_was_deleted_long_ago_goes_with_all_its_files(alice, files, aged):
+    dataset = dropped(alice, reviews())
+    labour()
+    aged()
+    dataset.delete()
+    purge()
+    assert DatasetVersion.objects.count() == 1 and left(files) == {"blobs", "versions", "imports"}
+    Dataset.every.update(deleted_at=LONG_AGO)
+    purge()
+    assert not Dataset.every.exists() and not Upload.objects.exists() and not Import.objects.exists()
+    assert left(files) == set()
+
+
+def test_a_file_that_another_dataset_uses_too_stays(alice, files, aged):
+    one, two = dropped(alice, reviews()), dropped(alice, reviews())
+    labour()
+    aged()
+    Dataset.every.filter(pk=one.pk).update(deleted_at=LONG_AGO)
+    purge()
+    assert two.latest_version.path.is_file() and Upload.objects.get().path.is_file()
+
+
+def test_a_dataset_that_a_run_has_learnt_from_stays_until_the_run_goes(alice, team, files, aged):
+    dropped(alice, reviews())
+    labour()
+    aged()
+    run = made.run(team, alice, version=DatasetVersion.objects.get(), state="failed")
+    (run.folder / "1").mkdir(parents=True)
+    (run.folder / "1" / "weights").write_bytes(b"x" * 1000)
+    Dataset.every.update(deleted_at=LONG_AGO)
+    purge()
+    assert run.version.path.is_file() and run.folder.is_dir()
+    Run.objects.update(deleted_at=LONG_AGO)
+    purge()
+    assert not Run.objects.exists() and not Dataset.every.exists() and left(files) == set()
+
+
+def model_of(team, files, **fields):
+    model = ModelVersion(team=team, name="mine", kind="hub", source="a/b", **fields)
+    model.folder = model.folder or f"models/{model.pk}"
+    model.save()
+    model.path.mkdir(parents=True, exist_ok=True)
+    (model.path / "model.safetensors").write_bytes(b"x" * 1000)
+    return model
+
+
+def test_a_model_goes_after_its_time_with_what_was_asked_of_it(alice, team, files, aged):
+    model = model_of(team, files)
+    Prediction.objects.create(team=team, created_by=alice, model=model)
+    model.delete_softly()
+    purge()
+    assert model.path.is_dir()
+    ModelVersion.objects.update(deleted_at=LONG_AGO)
+    purge()
+    assert not ModelVersion.objects.filter(pk=model.pk).exists() and not Prediction.objects.exists() and not model.path.exists()
+
+
+def test_a_base_of_a_run_and_a_folder_of_somebody_else_and_a_starter_stay(team, files, tmp_path):
+    base = model_of(team, files, deleted_at=LONG_AGO)
+    made.run(team, base=base)
+    theirs = model_of(team, files, folder=str(tmp_path / "theirs"), deleted_at=LONG_AGO)
+    ModelVersion.objects.filter(pk=theirs.pk).update(kind="folder")
+    starter = model_of(None, files, folder=str(tmp_path / "starter"), deleted_at=LONG_AGO)
+    ModelVersion.objects.filter(pk=starter.pk).update(kind="starter")
+    purge()
+    assert base.path.is_dir() and (theirs.path / "model.safetensors").is_file() and (starter.path / "model.safetensors").is_file()
+    assert not ModelVersion.objects.filter(pk=theirs.pk).exists()
+
+
+def test_a_model_of_a_deleted_run_stays_where_it_lies(team, files):
+    run = made.done(team)
+    ModelVersion.objects.filter(pk=run.result_id).update(folder=f"runs/{run.pk}/model")
+    (run.folder / "model").mkdir(parents=True)
+    (run.folder / "1" / "checkpoints").mkdir(parents=True)
+    Run.objects.update(deleted_at=LONG_AGO)
+    purge()
+    assert not Run.objects.exists() and [path.name for path in run.folder.iterdir()] == ["model"]
+    ModelVersion.objects.filter(kind="run").update(deleted_at=LONG_AGO)
+    purge()
+    assert not (run.folder / "model").exists()
+
+
+def test_the_page_of_a_run_whose_model_was_purged_still_stands(alice, team, signed_in):
+    run = made.done(team)
+    ModelVersion.objects.filter(pk=run.result_id).update(deleted_at=LONG_AGO)
+    purge()
+    assert signed_in(alice).get(f"/runs/{run.pk}/").status_code == 200
+
+
+def test_failed_datasets_old_answers_and_old_work_go_too(alice, team, files, aged):
+    failed = dropped(alice, b"\x89PNG no table")
+    labour()
+    model = model_of(team, files)
+    Prediction.objects.create(team=team, created_by=alice, model=model)
+    aged()
+    purge()
+    assert Dataset.every.get().state == "failed" and Prediction.objects.exists()
+    Dataset.every.filter(pk=failed.pk).update(created_at=LONG_AGO)
+    Prediction.objects.update(created_at=now() - timedelta(days=181))
+    WorkItem.objects.update(finished_at=LONG_AGO)
+    purge()
+    assert not Dataset.every.exists() and not Prediction.objects.exists() and not WorkItem.objects.exists()
+    assert left(files) == {"models"}
+
+
+def test_the_command_says_what_became_free(alice, files, aged, capsys):
+    dropped(alice, reviews()).delete()
+    aged()
+    call_command("purge", "--days", "0")
+    assert "MB became free" in capsys.readouterr().out
+    assert not Dataset.every.exists() and left(files) == set()
+
+
+def test_what_is_on_its_way_is_left_alone(alice, files):
+    take(alice, b"text,label\n")
+    labour()
+    purge(0)
+    assert Upload.objects.get().path.is_file()
