@@ -172,7 +172,7 @@ def test_who_may_not_invite_any_more_has_not_invited(fate, team, alice, bob, cli
         case "deleted":
             dora.delete()
     answer = client.get(link)
-    assert answer.status_code == 410 and "This invitation is over" in answer.content.decode()
+    assert answer.status_code == 410 and "This invitation has expired" in answer.content.decode()
     client.force_login(dora if fate in ("removed", "demoted") else bob)
     assert client.post(f"{link}acceptance/").status_code == 410
     assert list(team.memberships.filter(role="owner", user__is_active=True).values_list("user__username", flat=True)) == ["alice"]
@@ -206,7 +206,7 @@ def test_of_two_who_take_an_invitation_at_once_one_joins_and_one_is_told(names):
     [thread.join() for thread in threads]
     (won, _), (lost, said) = sorted(answers)
     assert won == 302 and lost in (410, 422)
-    assert "This invitation is over" in said or "already exists" in said
+    assert "This invitation has expired" in said or "already exists" in said
     assert team.memberships.count() == 2 and User.objects.count() == 2
 
 
