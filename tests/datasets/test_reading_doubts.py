@@ -136,6 +136,16 @@ def test_one_text_in_most_rows_is_told(read):
     assert "30 of 60 rows" in told["same_text"]["message"]
 
 
+def test_one_question_to_many_passages_is_no_placeholder(read):
+    rows = [f'Who came to the house?,"{text}, said Anna.",Anna' for text in TEXTS]
+    assert "same_text" not in asked(read("question,context,answer\n" + "\n".join(rows) + "\n", task="question_answering"))
+
+
+def test_one_summary_of_many_documents_is_told(read):
+    rows = [f'"{text} {text} {text}","Nothing new was said."' for text in TEXTS]
+    assert "same_text" in asked(read("document,summary\n" + "\n".join(rows) + "\n", task="summarization"))
+
+
 def test_summaries_longer_than_their_documents_are_asked_about(read):
     rows = [f'"Short {i}","{text} {text} {text}"' for i, text in enumerate(TEXTS)]
     report = read("document,summary\n" + "\n".join(rows) + "\n", task="summarization")

@@ -67,8 +67,8 @@ def about_text(few: pl.DataFrame, role: Role, mapping: dict[str, str], task: Tas
 
 
 def is_shared(role: Role, mapping: dict[str, str], task: Task) -> bool:
-    """Whether many rows rightly have this text: a passage with many questions, a prompt with many answers."""
-    return not role.required or (role.is_key and len(roles.needed_of(task, mapping)) > 1)
+    """Whether many rows rightly have this text: a passage of many questions, a question to many passages."""
+    return not role.required or (len(roles.needed_of(task, mapping)) > 1 and (role.is_key or not (role.shorter or role.language)))
 
 
 def rows_of(count: int) -> str:
