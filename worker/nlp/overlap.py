@@ -63,7 +63,9 @@ def translation_intervals(answers: Sequence[str], references: Sequence[str], lan
         name: metric.corpus_score(list(answers), [list(references)], n_bootstrap=RESAMPLES)
         for name, metric in _translation_scorers(language).items()
     }
-    return {n: [max(0.0, s.score - s._ci) / 100, min(100.0, s.score + s._ci) / 100] for n, s in whole.items()}  # it has no public name
+    return {
+        n: [max(0.0, float(s.score - s._ci)) / 100, min(100.0, float(s.score + s._ci)) / 100] for n, s in whole.items()
+    }  # it has no public name
 
 
 def _translation_scorers(language: str) -> dict[str, Any]:
