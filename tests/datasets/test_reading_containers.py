@@ -379,7 +379,7 @@ def test_names_in_a_zip_may_be_utf8_without_saying_so(tmp_path):
 
 
 def test_a_member_that_is_not_there_is_refused_by_name(read):
-    with pytest.raises(ReadingError, match="no file called c.csv. There are: a.csv, b.csv"):
+    with pytest.raises(ReadingError, match=r"no file called c\.csv\. There are: a\.csv, b\.csv"):
         read({"a.csv": csv_text(ROWS[:30]), "b.csv": csv_text(ROWS[30:])}, member="c.csv")
 
 
@@ -390,5 +390,5 @@ def test_a_member_of_one_upload_answers_nothing_about_another(tmp_path):
     report = reading(parts, tmp_path / "out", member="b.csv")
     assert [(f["part"], f["member"]) for f in report["files"]] == [("train", "b.csv"), ("test", "c.csv"), ("test", "d.csv")]
     assert [f["asks"] for f in report["findings"] if f["code"] == "several_files"] == ["confirmation"]
-    with pytest.raises(ReadingError, match="train.zip has no file called e.csv"):
+    with pytest.raises(ReadingError, match=r"train\.zip has no file called e\.csv"):
         reading(parts, tmp_path / "out", member="e.csv")
