@@ -79,9 +79,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         if several and several.rows:
             looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
         used = templates.sources(mapping, names)
-        noticed += doubts.unused(
-            [c for c in found if c.name not in roles.columns_of_pairs(found)], used | roles.repeated(rows, used, found), task
-        )
+        noticed += doubts.unused(rows, [c for c in found if c.name not in roles.columns_of_pairs(found)], used, task)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
