@@ -175,7 +175,7 @@ def about_files(files: list[FileReport]) -> list[Finding]:
         if f.format in PLAIN:
             how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"
             found.append(Finding("texts_alone", f"{f.title} holds nothing but texts. {how}: {f.rows_read:,}.", "info", f.rows_read))
-        if f.format in TABULAR and not f.header_row:
+        if f.format in TABULAR and not f.header_row and f.header_guessed:
             text = f"{f.title} seems to have no line with column names. Choose it if there is one."
             found.append(Finding("no_header", text, asks="header_row"))
         if f.header_row > 1 + delimited.says_delimiter(f.head):
