@@ -119,6 +119,18 @@ def test_a_comma_in_a_name_does_not_make_several_labels(read):
     assert report["plain"] and {label["name"] for label in report["labels"]} == set(names) and report["several"] == {}
 
 
+@pytest.mark.parametrize("numbers", [("3,5", "4,0", "4,5"), ("-0,5", "+0,5", "1"), ("4,5", "5,4", "5", "4")])
+def test_numbers_with_a_decimal_comma_are_one_label_each(read, numbers):
+    report = read("text,label\n" + "".join(f'"{text}","{numbers[i % len(numbers)]}"\n' for i, text in enumerate(TEXTS)))
+    assert {label["name"] for label in report["labels"]} == {*numbers} and report["several"] == {}
+
+
+def test_numbers_as_labels_with_a_comma_between_are_several(read):
+    numbers = ("1,2", "2", "1,2,3", "3,1")
+    report = read("text,label\n" + "".join(f'"{text}","{numbers[i % 4]}"\n' for i, text in enumerate(TEXTS)))
+    assert report["several"]["gives"]["explode"]["labels"] == 3
+
+
 def test_each_cell_can_be_one_name_where_a_sign_stands_between(read, tmp_path):
     report = read(NOTATIONS["a comma between"], several_labels="whole")
     assert {label["name"] for label in report["labels"]} == {"positive, delivery", "negative", "positive"}
