@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from tests.datasets.cast import take
 from webapp.datasets import blobs
-from webapp.datasets.models import DiskFull, Upload
+from webapp.datasets.models import Upload
 from webapp.datasets.models.upload import clean_name
+from webapp.disk import DiskFull
 from webapp.people.access import actor_of
 
 HEAD = {"HTTP_TUS_RESUMABLE": "1.0.0"}

@@ -133,7 +133,7 @@ def test_a_tokenizer_that_makes_no_sense_is_a_plain_answer(desk, said, models, t
     odd = shutil.copytree(models["one"], tmp_path / "odd")
     (odd / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Unheard"}}')
     serve(desk, question(odd, "odd"), question(models["one"], "whole"))
-    assert "files do not fit together" in outcomes(said)["odd"]["reason"]
+    assert "tokenizer.json of this model cannot be read" in outcomes(said)["odd"]["reason"]
     assert outcomes(said)["whole"]["type"] == "answer"
 
 

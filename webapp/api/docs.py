@@ -17,6 +17,7 @@ MEANINGS = {  # of fields in addresses and queries, which are called the same ev
     "task": "Only those of this task (its slug).",
     "trainable": "true: only models that a run can start from.",
     "step": "The checkpoint's step.",
+    "position": "The row's place in the version, from 0: the `id` of a row in the list.",
     "q": "Only rows in which this text stands, in any case.",
     "label": "Only rows with this label.",
     "split": "Only rows of this split: train, validation or test.",

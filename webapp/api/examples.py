@@ -82,6 +82,7 @@ STARTED = {
     "dataset": {"id": DATASET, "name": "Tickets"},
     "version": {"id": VERSION, "number": 1, "hash": "c0c7deab69ad…"},
     "base_model": {"id": MODEL, "name": "all-MiniLM-L6-v2"},
+    "base_reason": "The texts are in English, which this base model reads.",
     "baselines": {"split": "test", "rows": 29, "scores": {"majority": {"macro_f1": 0.078}}},
     "created_at": "2026-11-28T15:20:00+00:00",
 }

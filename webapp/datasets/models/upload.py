@@ -167,7 +167,7 @@ class Upload(TeamScoped):
             return
         blobs.part_path(self.pk).unlink(missing_ok=True)
         if sha256:
-            blobs.forget(sha256, lambda: Upload.objects.filter(sha256=sha256).exists())
+            blobs.forget(blobs.path_of(sha256), lambda _lies: Upload.objects.filter(sha256=sha256).exists())
 
     @classmethod
     def sweep(cls) -> int:

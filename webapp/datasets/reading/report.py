@@ -79,9 +79,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         if several and several.rows:
             looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
         used = templates.sources(mapping, names)
-        noticed += doubts.unused(
-            [c for c in found if c.name not in roles.columns_of_pairs(found)], used | roles.repeated(rows, used, found), task
-        )
+        noticed += doubts.unused(rows, [c for c in found if c.name not in roles.columns_of_pairs(found)], used, task)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
@@ -177,7 +175,7 @@ def about_files(files: list[FileReport]) -> list[Finding]:
         if f.format in PLAIN:
             how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"
             found.append(Finding("texts_alone", f"{f.title} holds nothing but texts. {how}: {f.rows_read:,}.", "info", f.rows_read))
-        if f.format in TABULAR and not f.header_row:
+        if f.format in TABULAR and not f.header_row and f.header_guessed:
             text = f"{f.title} seems to have no line with column names. Choose it if there is one."
             found.append(Finding("no_header", text, asks="header_row"))
         if f.header_row > 1 + delimited.says_delimiter(f.head):
