@@ -27,7 +27,7 @@ from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.several import Several, classes_beside
 from webapp.datasets.reading.several import gathered as gather
 from webapp.datasets.reading.staging import Desk, Progress, bare_name
-from worker.nlp import KINDS, TASKS, Task
+from worker.nlp import KINDS, TASKS, Task, chats
 from worker.spec import Role
 
 PREVIEW = 20  # rows
@@ -223,7 +223,19 @@ def about_other_texts(joined: list[str], mapping: dict[str, str], columns: list[
             f"{called([judged.name])} says of each answer whether it is good, and is not used: bad answers would be learnt like good ones."
         )
         found.append(Finding("unpaired_preferences", text, column=judged.name, asks="mapping"))
+    speaker = next((c.name for c in columns if c.name not in mapping.values() and says_who_speaks(c)), None)
+    if speaker and "completion" not in mapping and roles.suffices_alone(task):
+        text = (
+            f"Each row is one message of a chat: the column “{speaker[:80]}” says who speaks. They would be learnt as"
+            " texts on their own. Put all messages of a chat into one cell, as a list of role and content."
+        )
+        found.append(Finding("loose_messages", text, column=speaker, asks="mapping"))
     return found
+
+
+def says_who_speaks(column: Column) -> bool:
+    said = {chats.ROLES.get(h["name"].strip().lower()) for h in column.histogram if h["name"].strip()}
+    return {"user", "assistant"} <= said and None not in said
 
 
 def called(names: list[str]) -> str:
