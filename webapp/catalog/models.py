@@ -230,7 +230,7 @@ class ModelVersion(models.Model):
         theirs = cls.objects.filter(team=team_id, kind=cls.Kind.HUB)
         coming = theirs.filter(state=cls.State.FETCHING, deleted_at=None)
         whole = theirs.exclude(state=cls.State.FETCHING).aggregate(bytes=models.Sum("bytes"))["bytes"] or 0
-        return int(whole) + sum(model.reserved for model in coming)
+        return int(whole + sum(model.reserved for model in coming))
 
     @property
     def reserved(self) -> int:
