@@ -71,7 +71,8 @@ HTTPS = env.bool("HTTPS", default=False)
 FORWARDED_ALLOW_IPS = env.list("FORWARDED_ALLOW_IPS", default=[])  # proxies whose X-Forwarded-* headers are believed; else nobody's
 if HTTPS and not FORWARDED_ALLOW_IPS:
     raise ImproperlyConfigured(
-        "HTTPS=1 means that a proxy speaks HTTPS for us: name its address with FORWARDED_ALLOW_IPS (127.0.0.1 if it runs on this machine)."
+        "HTTPS=1 means that a proxy speaks HTTPS for us: name its address with FORWARDED_ALLOW_IPS "
+        "(127.0.0.1 if it runs on this machine, 172.16.0.0/12 with Docker Compose)."
     )
 
 INSTALLED_APPS = [
