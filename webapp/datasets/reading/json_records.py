@@ -136,7 +136,8 @@ class Lists:
                     texts.setdefault(key, []).extend(cell)
                 elif cell:
                     mixed.add(key)
-        joints = {key: joint for key, found in texts.items() if key not in WHOLE | mixed and (joint := joint_of(found))}
+        of_labels = {key for key in lengths if key in labels or is_label(key)}
+        joints = {key: joint for key, found in texts.items() if key not in WHOLE | mixed | of_labels and (joint := joint_of(found))}
         pairs = {
             key: n
             for key, found in lengths.items()
@@ -144,9 +145,9 @@ class Lists:
             and 0 < (n := min(found)) <= 5
             and key not in WHOLE
             and not (n > 2 and key in joints)
-            and not (n > 1 and (key in labels or is_label(key)))
+            and not (n > 1 and key in of_labels)
         }
-        return cls(pairs, {key: joint for key, joint in joints.items() if key not in pairs})
+        return cls(pairs, joints)
 
     def spread(self, record: Record) -> dict[str, str]:
         """The record as text."""
@@ -156,8 +157,8 @@ class Lists:
                 flat[key] = as_text(cell)
             elif key in self.pairs and len(cell) == self.pairs[key]:
                 flat |= {f"{key}.{i}" if len(cell) > 1 else key: as_text(c) for i, c in enumerate(cell)}
-            elif key in self.joints or (key in self.pairs and all(isinstance(c, str) for c in cell)):
-                flat[key] = self.joints.get(key, " ").join(as_text(c).strip() for c in cell)
+            elif key in self.joints:
+                flat[key] = self.joints[key].join(as_text(c).strip() for c in cell)
             else:
                 flat[key] = as_json(cell) if key in WHOLE else as_text(cell)
         return flat
