@@ -376,3 +376,19 @@ def test_names_in_a_zip_may_be_utf8_without_saying_so(tmp_path):
         )
     )
     assert {label for _, label in cells(reading(path, tmp_path / "out"), "text", "label")} == {"正面", "负面"}
+
+
+def test_a_member_that_is_not_there_is_refused_by_name(read):
+    with pytest.raises(ReadingError, match=r"no file called c\.csv\. There are: a\.csv, b\.csv"):
+        read({"a.csv": csv_text(ROWS[:30]), "b.csv": csv_text(ROWS[30:])}, member="c.csv")
+
+
+def test_a_member_of_one_upload_answers_nothing_about_another(tmp_path):
+    parts = {"train": tmp_path / "train.zip", "test": tmp_path / "test.zip"}
+    zip_with(parts["train"], {"a.csv": csv_text(ROWS[:20]), "b.csv": csv_text(ROWS[20:40])})
+    zip_with(parts["test"], {"c.csv": csv_text(ROWS[40:50]), "d.csv": csv_text(ROWS[50:])})
+    report = reading(parts, tmp_path / "out", member="b.csv")
+    assert [(f["part"], f["member"]) for f in report["files"]] == [("train", "b.csv"), ("test", "c.csv"), ("test", "d.csv")]
+    assert [f["asks"] for f in report["findings"] if f["code"] == "several_files"] == ["confirmation"]
+    with pytest.raises(ReadingError, match=r"train\.zip has no file called e\.csv"):
+        reading(parts, tmp_path / "out", member="e.csv")

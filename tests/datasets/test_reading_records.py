@@ -651,3 +651,23 @@ def test_questions_of_other_tools_keep_their_answers_and_their_places(case, name
 def test_translations_of_other_tools_keep_their_direction(case, name, source):
     report = case(f"23_translation_dict/{name}.jsonl", task="translation")
     assert report["mapping"]["source"] == f"translation.{source}" and report["plain"]
+
+
+def test_a_second_label_far_down_is_one_of_several(tmp_path):
+    """The first thousand records say that the list holds one; what comes later is no new class of both names."""
+    path = tmp_path / "late.jsonl"
+    labels = [["sports"] if i % 2 else ["politics"] for i in range(1_100)] + [["sports", "politics"]] * 30
+    path.write_text(
+        "".join(json.dumps({"text": f"{WORDS[i % len(WORDS)]} number {i}", "labels": each}) + "\n" for i, each in enumerate(labels))
+    )
+    report = reading(path, tmp_path / "out")
+    assert "sports politics" not in {entry["name"] for entry in report["labels"]}
+    assert report["several"]["rows"] == 30 and not report["plain"]
+
+
+def test_a_second_sentence_far_down_belongs_to_the_text(tmp_path):
+    path = tmp_path / "late.jsonl"
+    texts = [[f"The {WORDS[i % len(WORDS)]} is number {i}."] for i in range(1_100)] + [["One sentence.", "Another one."]] * 30
+    path.write_text("".join(json.dumps({"text": each, "label": "ab"[i % 2]}) + "\n" for i, each in enumerate(texts)))
+    report = reading(path, tmp_path / "out")
+    assert cells(report, "text")[-1] == ("One sentence. Another one.",)

@@ -197,6 +197,20 @@ def test_columns_of_which_one_is_1_become_one_column_of_labels(read, tmp_path, y
     assert set(pl.read_parquet(made["path"]).columns) >= {f"x_{name}" for name in names}
 
 
+@pytest.mark.parametrize(
+    ("header", "beside"),
+    [
+        ("weekday,weekend,score", lambda i: i % 5 + 1),
+        ("verified,unverified,price", lambda i: i * 1.5),
+        ("a,b,c,score", lambda i: f"0,{i % 5}"),
+    ],
+)
+def test_columns_of_0_and_1_beside_what_may_be_the_label_are_asked_about(read, header, beside):
+    lines = (f'"{text}",{i % 2},{1 - i % 2},{beside(i)}\n' for i, text in enumerate(TEXTS))
+    report = read((f"text,{header}\n" + "".join(lines)).encode())
+    assert next(f["asks"] for f in report["findings"] if f["code"] == "classes_beside") == "mapping"
+
+
 def test_columns_of_0_and_1_beside_a_label_stay_as_they_are(read):
     lines = (f'"{text}",{label},{i % 2},{1 - i % 2}' for i, (text, label) in enumerate(reviews(40)))
     report = read("text,label,seen,new\n" + "\n".join(lines) + "\n")

@@ -193,7 +193,7 @@ def confirm(request: Any, pk: UUID) -> Any:
             raise Problem(409, "Conflict", found.reason or _("The file is still being read. Wait until the state is needs_mapping."))
         options = options_of(wanted)
         task = task_called(wanted.task or "") or found.task
-        mapping = options.pop("mapping", None) or (reading.mapping if task == found.task else {})
+        mapping = options.pop("mapping", None) or None
         try:
             reading.confirm(request.actor, mapping, task=task, **options)
         except NotNow as error:
@@ -248,6 +248,7 @@ def row_facts(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:
     roles = {role.name for role in KINDS[version.task].roles}
     facts = {"id": row["at"], "row": row["row"], "split": row["split"]}
     facts |= {name: value for name, value in row["values"].items() if name in roles}
+    facts |= {"cut": row["cut"]} if row["cut"] else {}  # columns whose text goes on
     return facts | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
 
 

@@ -62,9 +62,14 @@ def hash_of(path: Path) -> str:
 
 
 def keep(source: Path, target: Path) -> None:
-    """Move `source` to `target` whole or not at all; a target that is there already has the same bytes and stays."""
+    """Move `source` to `target` whole or not at all; a target that is there already has the same bytes and stays, as young as
+    `source`: whoever clears away what no row names leaves young files alone."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        pass
+    else:
         source.unlink(missing_ok=True)
         return
     os.replace(source, target)
@@ -75,14 +80,16 @@ def keep(source: Path, target: Path) -> None:
         os.close(folder)
 
 
-def forget(sha256: str, is_wanted: Callable[[], bool]) -> None:
-    """Delete a whole file unless it is wanted. It is put aside before that is asked again: who keeps the same bytes just
-    now has either said so already, or finds none there and brings its own."""
-    path = path_of(sha256)
-    aside = path.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
-    if is_wanted() or not path.exists():
+def forget(path: Path, is_wanted: Callable[[Path], bool]) -> None:
+    """Delete a whole file unless it is wanted; `is_wanted` is told where it lies. It is put aside before that is asked again:
+    who keeps the same bytes just now has either said so already, or finds none there and brings its own."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    if is_wanted(path):
         return
-    os.rename(path, aside)
-    if is_wanted():
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return
+    if is_wanted(aside):
         keep(aside, path)
     aside.unlink(missing_ok=True)

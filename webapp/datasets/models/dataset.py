@@ -152,9 +152,9 @@ class Dataset(TeamScoped):
         latest = self.latest_import if self.state == self.State.IMPORTING else None
         if latest is None:
             return
-        dropped = WorkItem.objects.filter(subject=latest.pk, state=WorkItem.State.FAILED).order_by("-created_at").first()
-        if dropped and not WorkItem.objects.filter(subject=latest.pk, created_at__gt=dropped.created_at).exists():
-            latest.fail(dropped.reason or _("The file could not be read. Try it again, or try a smaller part of it."))
+        newest = WorkItem.objects.filter(subject=latest.pk).order_by("-created_at", "-pk").first()
+        if newest is None or newest.state == WorkItem.State.FAILED:
+            latest.fail((newest and newest.reason) or _("The file could not be read. Try it again, or try a smaller part of it."))
             self.refresh_from_db(fields=["state", "reason"])
 
     # --- what there is ---

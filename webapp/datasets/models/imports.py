@@ -88,13 +88,21 @@ class Import(TeamScoped):
             else:
                 self.dataset.ask(told)
 
-    def confirm(self, actor: Actor, mapping: Mapping[str, str], **options: Any) -> Import:
+    def confirm(self, actor: Actor, mapping: Mapping[str, str] | None = None, **options: Any) -> Import:
         """Make a version of it: `labels` {from: to}, `accept_rejected`, `message`, or another `header_row`, `encoding`,
-        `delimiter`, `sheet`, `several_labels` or `task`, for which the file is read again. Raises SpecError or NotNow. Returns the import that goes on."""
+        `delimiter`, `sheet`, `member`, `several_labels` or `task`, for which the file is read again. Without a mapping the one
+        that stands is meant. Nobody has seen what another reading gives, so it asks what is in doubt, and is mapped anew unless
+        a mapping is sent with it. Raises SpecError or NotNow. Returns the import that goes on."""
         given = {name: value for name, value in options.items() if value is not None}
         task = given.pop("task", self.dataset.task)
+        changed = {name for name in READING_OPTIONS if {**self.options, **given}.get(name) != self.options.get(name)}
+        if changed - {"several_labels"}:
+            unseen = {"labels": {}, "accept_rejected": False, **given, "mapping": dict(mapping or {}), "confirmed": False, "seen": []}
+            return self.dataset.read_again(actor.user, unseen, task)
+        if mapping is None:
+            mapping = self.mapping if task == self.dataset.task else {}
         wanted = {**self.options, **given, "mapping": dict(mapping), "confirmed": True}
-        if task != self.dataset.task or any(wanted.get(name) != self.options.get(name) for name in READING_OPTIONS):
+        if changed or task != self.dataset.task:
             return self.dataset.read_again(actor.user, wanted, task)
         self.check_mapping(mapping)
         with transaction.atomic():

@@ -67,6 +67,9 @@ def plan(members: list[Member], wanted: str, name: str, most: int) -> Plan:
     choices = sorted(member.name for member in data)[:MOST_CHOICES]
     if chosen := [member for member in members if member.name == wanted]:
         return Plan(tables=[("file", chosen[0])], choices=choices)
+    if wanted:
+        text = f"{name} has no file called {wanted[:200]}. There are: {', '.join(choices[:20])}."
+        raise ReadingError("no_member", text, file=name)
     if packed and not data:
         text = f"{name} holds another archive, {packed[0].last}. Upload that one by itself, or its files packed once."
         raise ReadingError("nested", text, file=name)

@@ -17,7 +17,7 @@ from webapp.datasets.reading import findings as findings_of
 from webapp.datasets.reading import roles as roles_of
 from webapp.datasets.reading import split as splits_of
 from webapp.datasets.reading.several import Several
-from webapp.datasets.reading.staging import SAMPLED, Progress, rows_in, write
+from webapp.datasets.reading.staging import SAMPLED, Progress, rows_in, shared_columns, write
 from webapp.spreadsheet import Sheet
 from worker.nlp import KINDS, Task
 from worker.nlp.languages import LOOKED_AT, languages_of
@@ -31,7 +31,9 @@ def publish(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
     staged = [(item, pl.scan_parquet(item["path"], glob=False)) for item in job["staged"]]
-    columns = [name for name in staged[0][1].collect_schema().names() if name != "_row"]
+    shared = shared_columns([rows for _, rows in staged])
+    staged = [(item, rows.select(shared)) for item, rows in staged]
+    columns = [name for name in shared if name != "_row"]
     check_mapping(mapping, columns, task)
     staged = [(item, templates.with_made(rows, mapping)) for item, rows in staged]
     label, several, how = roles_of.label_of(task, mapping), None, job.get("several_labels") or ""

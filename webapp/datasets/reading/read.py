@@ -48,10 +48,22 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
     out.mkdir(parents=True, exist_ok=True)
     desks, files = list[Desk](), list[FileReport]()
     texts = not job.get("task") or roles.suffices_alone(KINDS[job["task"]])
+    options, elsewhere = {**(job.get("options") or {}), "texts": texts}, list[ReadingError]()
     for file in job["files"]:
-        for report_of_file, desk in read_upload(file, out, {**(job.get("options") or {}), "texts": texts}, limits, progress):
+        try:
+            found = read_upload(file, out, options, limits, progress)
+        except ReadingError as error:
+            if error.code != "no_member" or len(job["files"]) == 1:
+                raise
+            elsewhere.append(error)  # the member that was chosen may be in another upload
+            found = read_upload(file, out, {**options, "member": ""}, limits, progress)
+            for _, desk in found:  # of the files of this one nobody has chosen any
+                desk.findings = [replace(f, asks="confirmation") if f.asks == "member" else f for f in desk.findings]
+        for report_of_file, desk in found:
             files.append(report_of_file)
             desks.append(desk)
+    if elsewhere and all(file.member != options["member"] for file in files):
+        raise elsewhere[0]
     gather_rejected(desks, out)
     how = (job.get("options") or {}).get(OPTION) or ""
     return report(job.get("task") or "", files, desks, job.get("mapping") or {}, progress, how).to_json()

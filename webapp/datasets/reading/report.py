@@ -123,9 +123,10 @@ def gather_classes(columns: list[Column], rows: pl.LazyFrame, files: list[FileRe
         wider.replace(file.staged)
         desk.originals[name] = name
         desk.labels.add(name)
-    others = [c.name for c in full if c.name not in flags and c.type == "text" and 1 < c.distinct <= roles.FEW_VALUES]
+    others = [c for c in full if c.name not in flags and 1 < c.distinct <= roles.FEW_VALUES and not columns_of.is_split(c)]
+    doubtful = len(flags) == 2 or bool(others)  # two may as well be a yes and a no about something else
     text = f"The columns {', '.join(flags[:10])} hold 0 and 1: the column {name} was made of them, with the names of those that are 1."
-    return [Finding("classes_beside", text, "warning" if others else "info", len(flags), name, "mapping" if others else "")]
+    return [Finding("classes_beside", text, "warning" if doubtful else "info", len(flags), name, "mapping" if doubtful else "")]
 
 
 def is_there(source: str, names: list[str]) -> bool:

@@ -100,6 +100,12 @@ def unique_names(originals: list[str]) -> list[str]:
     return names
 
 
+def shared_columns(tables: list[pl.LazyFrame]) -> list[str]:
+    """The columns that all have, in the order of the first: others may have more, or have them in another order."""
+    first, *others = (table.collect_schema().names() for table in tables)
+    return [name for name in first if all(name in names for names in others)]
+
+
 def size_of(frame: pl.DataFrame) -> int:
     """Bytes of all its texts."""
     return sum(int(frame[name].str.len_bytes().cast(pl.UInt64).sum()) for name, kind in frame.schema.items() if kind == pl.String)
