@@ -209,3 +209,33 @@ def test_a_table_of_fixed_widths_is_asked_about(read, task):
         "text" + " " * 36 + "label\n" + "".join(f"{f'good and bad, {n}':<40}{'ab'[n % 2]}\n" for n in range(30)), "rows.txt", task=task
     )
     assert "fixed_width" in codes(report) and not report["plain"]
+
+
+# --- Headers --------------------------------------------------------------------------------------------------------------
+def test_names_beside_columns_that_are_nearly_empty_are_a_header(read):
+    rows = [f'{("ham", "spam")[i % 2]},"{text}",{"and so on" if i == 50 else ""},,' for i, (text, _) in enumerate(reviews(60))]
+    report = read("v1,v2,,,\n" + "\n".join(rows) + "\n")
+    assert report["files"][0]["header_row"] == 1 and report["rows"] == 60
+    assert [column["name"] for column in report["columns"]][:2] == ["v1", "v2"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "How satisfied are you?,What could we do better next time?",
+        "How satisfied were you with all that we did for you in the past year?,Why?",
+    ],
+)
+@pytest.mark.parametrize("answers", [("1", "4", "5"), ("Very satisfied", "Not satisfied")])
+def test_questions_of_a_form_are_a_header(read, asked, answers):
+    rows = [f'{answers[i % len(answers)]},"{text} {text} {text}."' for i, (text, _) in enumerate(reviews(60))]
+    report = read(f"{asked}\n" + "\n".join(rows) + "\n")
+    assert report["files"][0]["header_row"] == 1 and report["rows"] == 60
+
+
+@pytest.mark.parametrize("first", ["Why so late?,negative", "Really?,Wirklich?"])
+def test_a_question_that_is_the_first_text_of_many_is_none(read, first):
+    second = first.split(",")[1]
+    rows = [f'"{text}",{label if second == "negative" else f"Nummer {i} und mehr"}' for i, (text, label) in enumerate(reviews(60))]
+    report = read(f"{first}\n" + "\n".join(rows) + "\n")
+    assert report["files"][0]["header_row"] == 0 and report["rows"] == 61

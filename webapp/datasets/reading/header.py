@@ -18,6 +18,7 @@ TOTAL = re.compile(  # with what may stand beside the word; "Total rubbish, neve
 NAMED = re.compile(r"[A-Za-z]*[-_.]?\d+")  # such as 17, X17 or doc-17
 LOOK = 25  # rows in which a header may hide
 SENTENCE_ENDS = ("!", "?", "。", "！", "？")
+NEARLY_EMPTY = 0.1  # of the cells of a column that needs no name are filled
 SHORT = 40  # characters of a name
 
 
@@ -61,7 +62,9 @@ def guess(rows: list[list[str]]) -> int:
     for index, row in enumerate(rows[:LOOK]):
         filled = sum(bool(cell.strip()) for cell in row)
         body = [r for r in rows[index + 1 :] if len(r) == width]
-        if abs(len(row) - width) <= (0 if index else 1) and filled >= max(1, 0.6 * width):
+        used = [c for c in range(width) if sum(bool(r[c].strip()) for r in body) > NEARLY_EMPTY * len(body)]
+        named = sum(bool(row[c].strip()) for c in used) / len(used) if len(row) == width and used else filled / max(1, width)
+        if abs(len(row) - width) <= (0 if index else 1) and filled and named >= 0.6:
             return index if names_columns(row, body, width) else -1
         if len(row) == width and filled > 0.3 * width and not body:
             return index
@@ -76,18 +79,41 @@ def names_columns(row: list[str], body: list[list[str]], width: int) -> bool:
         body, width = [r[1:] for r in body], width - 1
     if {cell.lower() for cell in cells} & known_names():
         return True
-    if any(is_number(cell) or len(cell) > 200 or is_sentence(cell) for cell in cells):
+    below = [[v for r in body if (v := r[column].strip())] for column in range(width)]
+    asked = questions(cells[:width], below)
+    if any(is_number(cell) or len(cell) > 200 or (is_sentence(cell) and at not in asked) for at, cell in enumerate(cells)):
         return False
     if not body or row in body:  # repeated in the middle, as tables made of pages do
         return True
     named = against = 0
     for column, cell in enumerate(cells[:width]):
-        full = [v for r in body if (v := r[column].strip())]
+        full = below[column]
         if not cell or not full:
             continue
-        typed = sum(is_number(v) for v in full) > 0.7 * len(full)
+        typed = column in asked or are_numbers(full)
         shorter = len(cell) < 0.5 * sum(map(len, full)) / len(full)
-        repeated = cell in full and len(set(full)) < 0.6 * len(full)  # "neutral" above a column of labels is one of them
+        repeated = cell in full and is_choice(full)  # "neutral" above a column of labels is one of them
         named += not repeated and (typed or shorter)
         against += repeated
     return named > against or (not against and all(len(cell) <= SHORT for cell in cells))
+
+
+def questions(cells: list[str], below: list[list[str]]) -> set[int]:
+    """Columns that are called by the question of a form, with its answers below. Texts of another length alone do not show that:
+    a short question may be the first of many texts."""
+    chosen = {at for at, full in enumerate(below[: len(cells)]) if are_numbers(full) or (cells[at] not in full and is_choice(full))}
+    asked = {at for at, cell in enumerate(cells) if cell.endswith(("?", "？")) and (at in chosen or is_of_other_length(cell, below[at]))}
+    return asked if chosen else set()
+
+
+def are_numbers(full: list[str]) -> bool:
+    return bool(full) and sum(is_number(v) for v in full) > 0.7 * len(full)
+
+
+def is_choice(full: list[str]) -> bool:
+    return bool(full) and len(set(full)) < 0.6 * len(full)
+
+
+def is_of_other_length(cell: str, full: list[str]) -> bool:
+    usual = sum(map(len, full)) / max(1, len(full))
+    return bool(full) and not 0.5 * len(cell) <= usual <= 2 * len(cell)
