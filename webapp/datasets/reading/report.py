@@ -78,6 +78,9 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         problems += looked.problems
         if several and several.rows:
             looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
+        looked.findings += doubts.about_leaks(rows, mapping, task)
+        for one in dict.fromkeys((f.name, f.part) for f in files if f.sheet):
+            looked.findings += doubts.about_sheets(rows, mapping, task, [f for f in files if f.sheet and (f.name, f.part) == one])
         used = templates.sources(mapping, names)
         noticed += doubts.unused(
             [c for c in found if c.name not in roles.columns_of_pairs(found)], used | roles.repeated(rows, used, found), task
