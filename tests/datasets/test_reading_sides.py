@@ -91,3 +91,23 @@ def test_many_held_out_rows_that_are_taught_too_are_asked_about(tmp_path, by_col
         path["train"].write_text(csv_text(train))
         path["test"].write_text(csv_text(test))
     assert asked(reading(path, tmp_path / "out")) == asks
+
+
+# --- Columns that not all files have --------------------------------------------------------------------------------------
+def test_a_file_beside_a_workbook_needs_no_column_of_sheets(tmp_path):
+    parts = {"train": tmp_path / "t.xlsx", "test": tmp_path / "t.csv"}
+    book_of(parts["train"], {"May": [("text", "label"), *ROWS[:30]], "June": [("text", "label"), *ROWS[30:60]]})
+    parts["test"].write_text(csv_text(ROWS[60:]))
+    report = reading(parts, tmp_path / "out")
+    published = publishing(report, tmp_path / "version")
+    assert published["splits"]["test"] == 30
+    rows = pl.read_parquet(published["path"])
+    assert dict(rows.group_by("x_sheet").len().iter_rows()) == {"May": 30, "June": 30, "": 30}
+
+
+def test_a_member_with_a_column_more_may_stand_first(tmp_path):
+    zip_with(tmp_path / "both.zip", {"a.csv": with_note(ROWS[:30]), "b.csv": csv_text(ROWS[30:])})
+    report = reading(tmp_path / "both.zip", tmp_path / "out")
+    assert [column["name"] for column in report["columns"]] == ["text", "label", "file"]
+    published = publishing(report, tmp_path / "version")
+    assert sorted(pl.read_parquet(published["path"]).select("text", "label").rows()) == sorted(ROWS)
