@@ -33,7 +33,7 @@ check: install-dev
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
 	@.venv/bin/djlint templates --lint --quiet
 	@$(PY) manage.py makemigrations --check --dry-run
-	@HTTPS=1 $(PY) manage.py check --deploy --fail-level WARNING
+	@HTTPS=1 FORWARDED_ALLOW_IPS=127.0.0.1 $(PY) manage.py check --deploy --fail-level WARNING
 
 bench: install-dev
 	@$(PY) -m benchmarks $(ARGS)

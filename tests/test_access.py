@@ -135,6 +135,7 @@ def named(route, things):
         (route.replace("<int:number>", "1").replace("<str:ending>", "csv").replace("<int:position>", "0").replace("<str:secret>", "x" * 43))
         .replace("<int:step>", "5")
         .replace("{step}", "5")
+        .replace("{position}", "0")
     )
 
 

@@ -1,8 +1,11 @@
 """docker-compose.yml and the Dockerfile against the code: without a Docker engine, each command, variable and port is compared."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -71,6 +74,32 @@ def test_each_service_gets_the_threads_that_make_up_gives_it(name):
 def test_every_variable_of_a_service_is_read_by_the_settings_or_a_library(name):
     for variable in compose()["services"][name]["environment"]:
         assert variable in NOT_OURS or f'"{variable}"' in SETTINGS, f"nobody reads {variable}"
+
+
+LIMITS = ("TEAM_QUOTA", "PURGE_DAYS", "PREDICTION_DAYS", "TRAIN_MEMORY", "SERVE_MEMORY", "HUB_TOKEN")
+
+
+@pytest.mark.parametrize("variable", LIMITS)
+def test_what_an_operator_may_set_reaches_every_container_and_is_the_default_else(variable):
+    given, wanted = compose(**{variable: "7"}), re.search(rf'env\.\w+\("{variable}", default=(.+?)\)  #', SETTINGS)
+    for name in ("setup", *OURS):
+        assert given["services"][name]["environment"][variable] == "7"
+        assert (compose()["services"][name]["environment"][variable] or '""') in (wanted[1], str(number(wanted[1])))
+    assert f"# {variable}=" in (ROOT / ".env.example").read_text()
+
+
+def number(text):
+    """A default as the settings write it: 2 * 1024**3."""
+    return f"{eval(text):.0f}" if text != '""' else text
+
+
+def test_the_advice_about_the_proxy_holds_with_docker_compose_too():
+    environ = {name: value for name, value in os.environ.items() if name not in ("FORWARDED_ALLOW_IPS", "DJANGO_SETTINGS_MODULE")}
+    done = subprocess.run(
+        [sys.executable, "-c", "import webapp.settings"], cwd=ROOT, env=environ | {"HTTPS": "1"}, capture_output=True, text=True
+    )
+    network = re.search(r"# FORWARDED_ALLOW_IPS=(\S+)", (ROOT / ".env.example").read_text())[1]
+    assert f"{network} with Docker Compose" in done.stderr
 
 
 def test_every_service_shares_one_environment_and_one_volume():

@@ -115,6 +115,7 @@ def test_a_taken_port_is_said_in_one_sentence(tmp_path):
 
 
 def test_a_home_that_is_in_use_is_said_in_one_sentence(tmp_path):
+    (tmp_path / "up.lock").touch(0o600)
     with open(tmp_path / "up.lock", "a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "already runs" in refused(tmp_path)

@@ -71,7 +71,8 @@ HTTPS = env.bool("HTTPS", default=False)
 FORWARDED_ALLOW_IPS = env.list("FORWARDED_ALLOW_IPS", default=[])  # proxies whose X-Forwarded-* headers are believed; else nobody's
 if HTTPS and not FORWARDED_ALLOW_IPS:
     raise ImproperlyConfigured(
-        "HTTPS=1 means that a proxy speaks HTTPS for us: name its address with FORWARDED_ALLOW_IPS (127.0.0.1 if it runs on this machine)."
+        "HTTPS=1 means that a proxy speaks HTTPS for us: name its address with FORWARDED_ALLOW_IPS "
+        "(127.0.0.1 if it runs on this machine, 172.16.0.0/12 with Docker Compose)."
     )
 
 INSTALLED_APPS = [
@@ -167,6 +168,7 @@ TRAIN_MEMORY = env.int("TRAIN_MEMORY", default=0)  # bytes that one trainer may 
 SERVE_MEMORY = env.int("SERVE_MEMORY", default=2 * 1024**3)  # bytes of weights that one serve worker keeps warm
 SERVE_DEVICE = env.str("SERVE_DEVICE", default="cpu")  # cpu | cuda | auto
 SERVE_ENGINE = env.str("SERVE_ENGINE", default="auto")  # auto | torch | fp32 | int8: what computes answers on a processor
+SERVE_PATIENCE = env.float("SERVE_PATIENCE", default=5.0)  # seconds; who holds up other models for longer is left alone by them
 ASK_LIMIT = env.int("ASK_LIMIT", default=200)  # questions that may wait for the serve workers, then 429
 DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_LIMIT
 

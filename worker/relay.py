@@ -1,13 +1,17 @@
 """python -m worker.relay: stands between Redis and SQL on one side and the process that holds the models on the other.
 
-Three threads: this one takes questions from the stream and looks after everything; one hears what the serving process
+Its threads: this one takes questions from the stream and looks after everything; one for each serving process hears what it
 says and announces it at once; one writes outcomes to SQL, so that no announcement waits for the database.
+
+A tokenizer or a forward pass that runs away cannot be ended from within. While one model holds the serving process, a second
+one, the spare, answers the questions of all other models; when the first is ended, the spare takes its place.
 """
 
 # ruff: noqa: E402  (Django must be set up before its models are imported)
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import signal
@@ -15,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -34,33 +39,51 @@ from webapp.live import announce
 from webapp.playground.line import CANCELLED, GROUP, STREAM
 from webapp.playground.models import PATIENCE_S, Prediction
 from webapp.work.models import Worker
+from worker import machine
 from worker.serving.process import Serving
 
 log = logging.getLogger("worker.relay")
-AT_ONCE = 64  # questions that the serving process may hold; the others wait in Redis, where another relay can take them
+AT_ONCE = 64  # questions that a serving process may hold; the others wait in Redis, where another relay can take them
 BLOCK_MS = 500  # the longest look at the stream, and so the longest wait for a signal to be heeded
 RECLAIM_S = settings.AGENT_POLL / 2  # so often the entries of dead relays are looked for, and those of this one touched
 IDLE_MS = int(1500 * settings.AGENT_POLL)  # an entry that nobody touched for so long belongs to a dead relay
 STALL_S = 30.0  # a serving process that holds questions and says nothing for so long is stuck
 PATIENCE_PER_LOAD = 4.0  # a load may take so many times what was expected
+SPARE_S = 120.0  # so long a spare that is no longer needed is kept: who held the others up once may do it again
 STREAM_LIFE_S = 60
+
+
+@dataclass
+class Held:
+    """A question in the hands of a serving process."""
+
+    entry: str  # in the stream
+    came: float  # a clock
+    question: dict[str, Any]
+    by: Serving | None = None
+    is_begun: bool = False  # pieces of its answer were read: another process would begin anew
+
+    @property
+    def model(self) -> str:
+        return str(self.question["model"])
 
 
 class Relay:
     def __init__(self) -> None:
         self.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=10, socket_connect_timeout=5, decode_responses=True)
         self.name = f"{os.uname().nodename}:{os.getpid()}:{uuid4().hex[:8]}"  # of this consumer
-        self.held: dict[str, tuple[str, float]] = {}  # prediction -> (entry in the stream, when it came)
+        self.held: dict[str, Held] = {}  # by prediction
         self.outcomes: queue.Queue[tuple[str, str, dict[str, Any], float] | None] = queue.Queue()
         self.scribe = threading.Thread(target=self.write_down, daemon=True)
         self.serving: Serving | None = None
+        self.spare: Serving | None = None  # answers for the others while a model holds up `serving`
+        self.spare_needed_at = 0.0
         self.restart_at = 0.0
         self.back_off = 0.2
         self.heeded = "0"  # the last wish to cancel that was read
         self.is_stopping = False
         self.beat_at = self.reclaim_at = 0.0
         self.worker: Worker | None = None
-        self.warm: list[str] = []  # folders of the models that the serving process holds
 
     # --- the main thread ---
     def run(self) -> None:
@@ -69,7 +92,7 @@ class Relay:
         self.scribe.start()
         while not self.is_stopping:
             self.guarded(self.tend)
-            if self.serving and len(self.held) < AT_ONCE:
+            if self.room > 0:
                 self.guarded(self.read)
             else:
                 time.sleep(0.05)
@@ -118,38 +141,96 @@ class Relay:
             self.reclaim()
 
     def beat(self) -> None:
-        device = {"kind": settings.SERVE_DEVICE, "memory_mb": settings.SERVE_MEMORY // 1024**2, "warm": self.warm}
+        warm = sorted({folder for serving in self.children for folder in serving.warm})
+        device = {"kind": settings.SERVE_DEVICE, "memory_mb": settings.SERVE_MEMORY // 1024**2, "warm": warm}
         if self.worker is None or not self.worker.beat(device=device):
             self.worker = Worker.register("serve", [STREAM], device)
 
+    # --- the serving process, and its spare ---
+    @property
+    def children(self) -> list[Serving]:
+        return [serving for serving in (self.serving, self.spare) if serving]
+
+    def start(self) -> Serving:
+        def hear(message: dict[str, Any]) -> None:
+            self.hear(serving, message)
+
+        serving = Serving(hear, settings.SERVE_MEMORY, settings.SERVE_DEVICE, settings.SERVE_ENGINE)
+        return serving
+
+    def answerer(self, model: str = "") -> Serving | None:
+        """Who answers for `model` (empty: for one that holds up nobody): the spare, while the other is stuck in another model."""
+        stuck_in = self.serving.stuck_in(settings.SERVE_PATIENCE) if self.serving else ""
+        return self.spare if self.spare and stuck_in not in ("", model) else self.serving
+
+    def of(self, serving: Serving) -> dict[str, Held]:
+        """The questions that it holds."""
+        return {name: held for name, held in list(self.held.items()) if held.by is serving}
+
+    @property
+    def room(self) -> int:
+        """How many more questions may be taken. Those of a model that is stuck take away no place where a spare answers the others."""
+        serving = self.answerer()
+        return AT_ONCE - len(self.of(serving)) if serving else 0
+
     def look_after_serving(self) -> None:
-        serving, clock = self.serving, time.monotonic()
-        if serving is None:
-            if clock >= self.restart_at:
-                self.serving = Serving(self.hear, settings.SERVE_MEMORY, settings.SERVE_DEVICE, settings.SERVE_ENGINE)
-            return
-        if self.held and clock > serving.patient_until:
+        for serving in self.children:
+            self.look_after(serving)
+        if self.serving:
+            self.relieve(self.serving)
+        elif time.monotonic() >= self.restart_at:
+            self.serving = self.start()
+
+    def look_after(self, serving: Serving) -> None:
+        clock = time.monotonic()
+        if clock > serving.patient_until:
             log.error("the serving process says nothing; it is ended")
             serving.kill()
-            self.bury(_("The model took far too long over this and was stopped. Ask again with a shorter text."))
+            self.bury(
+                serving,
+                _("The model took far too long over this and was stopped. Ask again with a shorter text."),
+                _("A question to another model took far too long, and the process that answers was ended. Ask again."),
+            )
         elif serving.is_gone:
             serving.thread.join(5)  # hear its last words first
             log.error("the serving process ended with status %s", serving.process.returncode)
-            self.bury(
-                _("The process that holds the models stopped, perhaps for want of memory. It starts again; ask once more in a few seconds.")
+            self.back_off = 0.2 if clock - serving.began > 60 else min(2 * self.back_off, 30.0)
+            self.restart_at = clock + self.back_off
+            reason = _(
+                "The process that holds the models stopped, perhaps for want of memory. It starts again; ask once more in a few seconds."
             )
-        elif not self.held:
+            self.bury(serving, reason, reason)
+        elif not self.of(serving) and not serving.computing[0]:
             serving.be_idle()
 
-    def bury(self, reason: str) -> None:
-        """Nothing of what the dead process held will be answered: say so, and start another one a little later."""
-        assert self.serving is not None
-        for identifier in list(self.held):
-            self.settle(identifier, {"type": "failed", "reason": reason})
-        self.back_off = 0.2 if time.monotonic() - self.serving.began > 60 else min(2 * self.back_off, 30.0)
-        self.restart_at = time.monotonic() + self.back_off
-        self.warm = []
-        self.serving = None
+    def relieve(self, serving: Serving) -> None:
+        """While one model holds up `serving`, the spare takes over the questions of the others."""
+        clock, held = time.monotonic(), self.of(serving)
+        if stuck_in := serving.stuck_in(settings.SERVE_PATIENCE):
+            self.spare_needed_at = clock
+            others = {name: each for name, each in held.items() if each.model != stuck_in and not each.is_begun}
+            if not self.spare and (others or self.room <= 0) and clock >= self.restart_at and machine.has_memory_for_a_spare():
+                log.warning("%s holds up the other models; a second process answers for them", stuck_in)
+                self.spare = self.start()
+            if self.spare:
+                for name, each in others.items():
+                    serving.tell({"cancel": name})
+                    self.give(each, self.spare)
+                if not self.of(serving):  # nobody waits for what it computes
+                    serving.kill()
+                    self.bury(serving)
+        elif self.spare and clock - self.spare_needed_at > SPARE_S and not self.of(self.spare):
+            self.spare.kill()
+            self.spare = None
+
+    def bury(self, serving: Serving, reason: str = "", to_others: str = "") -> None:
+        """Nothing of what the dead process held will be answered: say so. The spare takes its place, or another one is started.
+        `to_others` is said to those who had asked another model than the one in which it was."""
+        for name, held in self.of(serving).items():
+            self.settle(name, {"type": "failed", "reason": reason if serving.computing[0] in ("", held.model) else to_others})
+        if serving is self.serving:
+            self.serving = self.spare
+        self.spare = None
 
     def heed(self) -> None:
         """Let go of what nobody waits for any more."""
@@ -157,23 +238,22 @@ class Relay:
         for _stream, entries in found or []:
             for entry, fields in entries:
                 self.heeded = entry
-                if (name := fields.get("prediction", "")) in self.held:
+                if held := self.held.get(name := fields.get("prediction", "")):
                     self.settle(name, {"type": "failed", "reason": _("Stopped before the answer came.")})
-                    if self.serving:
-                        self.serving.tell({"cancel": name})
+                    if held.by:
+                        held.by.tell({"cancel": name})
 
     def read(self) -> None:
-        room = AT_ONCE - len(self.held)
-        found: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=room, block=BLOCK_MS)
+        found: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=max(1, self.room), block=BLOCK_MS)
         for _stream, entries in found or []:
             self.take(entries)
 
     def reclaim(self) -> None:
         """Take over what a dead relay left, and touch what this one holds so that nobody takes it."""
-        entries: list[Any] = [entry for entry, _came in list(self.held.values())]
+        entries: list[Any] = [held.entry for held in list(self.held.values())]
         if entries:
             self.redis.xclaim(STREAM, GROUP, self.name, 0, entries, justid=True)
-        if room := AT_ONCE - len(self.held):
+        if (room := self.room) > 0:
             claimed: Any = self.redis.xautoclaim(STREAM, GROUP, self.name, IDLE_MS, count=room)
             self.take([(entry, fields) for entry, fields in claimed[1] if entry])  # Redis 6 gives nothing for deleted entries
 
@@ -191,20 +271,32 @@ class Relay:
                 self.hand_over(entry, prediction)
 
     def hand_over(self, entry: str, prediction: Prediction) -> None:
-        self.held[str(prediction.pk)] = (entry, time.monotonic())
+        name = str(prediction.pk)
+        held = self.held[name] = Held(entry, time.monotonic(), prediction.question())
+        serving = self.answerer(held.model)
         if now() - prediction.created_at > timedelta(seconds=PATIENCE_S):
-            return self.settle(str(prediction.pk), {"type": "failed", "reason": _("No answer came in time. Try again.")})
-        if self.serving:
-            self.serving.be_patient(STALL_S)
-            self.serving.tell(prediction.question())
+            self.settle(name, {"type": "failed", "reason": _("No answer came in time. Try again.")})
+        elif (
+            serving and serving is not self.answerer() and len(self.of(serving)) >= AT_ONCE
+        ):  # those of a stuck model must not fill the line
+            reason = _("The model is busy with a question that takes far too long. Ask again in a minute.")
+            self.settle(name, {"type": "failed", "reason": reason})
+        elif serving:
+            self.give(held, serving)
+
+    def give(self, held: Held, serving: Serving) -> None:
+        held.by = serving
+        if serving.patient_until == math.inf:  # who is asked more and more while it is stuck wins no time by that
+            serving.be_patient(STALL_S)
+        serving.tell(held.question)
 
     def leave(self) -> None:
         """Finish what is held, end the child, say goodbye. What is not finished goes to the next relay."""
         deadline = time.monotonic() + 8
-        while self.held and self.serving and not self.serving.is_gone and time.monotonic() < deadline:
+        while any(self.of(serving) and not serving.is_gone for serving in self.children) and time.monotonic() < deadline:
             time.sleep(0.02)
-        if self.serving:
-            self.serving.end(3.0)
+        for serving in self.children:
+            serving.end(3.0)
         self.outcomes.put(None)
         self.scribe.join(5)
         if self.worker:
@@ -216,31 +308,37 @@ class Relay:
             self.redis.xgroup_delconsumer(STREAM, GROUP, self.name)
 
     # --- the thread that hears ---
-    def hear(self, message: dict[str, Any]) -> None:
-        """One message of the serving process."""
+    def hear(self, serving: Serving, message: dict[str, Any]) -> None:
+        """One message of a serving process."""
         identifier, kind = message.get("id", ""), message["type"]
         if kind == "warm":
-            self.warm, self.beat_at = message["folders"], 0.0  # told at the next beat, which is now
+            serving.warm, self.beat_at = message["folders"], 0.0  # told at the next beat, which is now
             return
-        if self.serving:
-            self.serving.be_patient(STALL_S + PATIENCE_PER_LOAD * message.get("expected_s", 0))
+        if kind in ("busy", "answer", "piece"):  # it goes on
+            serving.computing = (message.get("model", serving.computing[0]), time.monotonic())
+        if kind != "loading" or not serving.stuck_in(settings.SERVE_PATIENCE):
+            serving.be_patient(STALL_S + PATIENCE_PER_LOAD * message.get("expected_s", 0))
+        held = self.held.get(identifier)
+        if held is None or held.by is not serving:  # nobody waits for it, or another process was asked meanwhile
+            return
         if kind in ("answer", "failed"):
             self.settle(identifier, message)
         elif kind != "alive":
+            held.is_begun = held.is_begun or kind == "piece"
             announce(f"prediction:{identifier}", {name: value for name, value in message.items() if name != "id"}, STREAM_LIFE_S)
 
     def settle(self, identifier: str, message: dict[str, Any]) -> None:
         """Announce the outcome at once; the table learns it a moment later. SQL first would put its lock before the answer."""
-        entry, came = self.held.pop(identifier, ("", 0.0))
-        if not entry:
+        held = self.held.pop(identifier, None)
+        if held is None:
             return
-        latency_ms = round((time.monotonic() - came) * 1000, 1)
+        latency_ms = round((time.monotonic() - held.came) * 1000, 1)
         if message["type"] == "answer":
             frame = {"type": "answer", "answer": message["answer"], "latency_ms": latency_ms, "engine": message.get("engine", "")}
         else:
             frame = {"type": "failed", "reason": message["reason"]}
         announce(f"prediction:{identifier}", frame, STREAM_LIFE_S)
-        self.outcomes.put((identifier, entry, frame, latency_ms))
+        self.outcomes.put((identifier, held.entry, frame, latency_ms))
 
     # --- the thread that writes ---
     def write_down(self) -> None:

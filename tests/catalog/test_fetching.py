@@ -260,3 +260,36 @@ def test_a_tokenizer_that_transformers_would_misread_is_mended_as_it_comes(hub, 
     code = "import sys, transformers; print(transformers.AutoTokenizer.from_pretrained(sys.argv[1])(sys.argv[2])['input_ids'])"
     done = subprocess.run([sys.executable, "-c", code, str(model.path), TEXT], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == str(tokenizer.encode(TEXT).ids), done.stderr[-500:]
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_a_model_for_which_the_team_has_no_room_is_refused_in_words(hub, fetched, settings, is_slow):
+    settings.TEAM_QUOTA, hub.slow = 1000, is_slow
+    model = fetched()
+    assert model.state == "failed" and "TEAM_QUOTA" in model.reason
+    assert not list((settings.FILES / "models").iterdir())
+
+
+def test_a_model_that_waits_does_not_take_the_room_of_the_one_before_it(hub, fetched, settings, alice):
+    settings.TEAM_QUOTA = 50_000_000  # less than MODEL_LIMIT
+    first = ModelVersion.add_hub(actor_of(alice), "tiny/base")
+    ModelVersion.objects.create(team=first.team, name="b", kind="hub", source="tiny/other", state="fetching", folder="models/b")
+    assert fetched().state == "ready"
+
+
+def test_undo_of_a_model_that_was_being_fetched_fetches_it(hub, alice):
+    model = ModelVersion.add_hub(actor_of(alice), "tiny/base")
+    model.delete_softly()
+    fetch_model(WorkItem.objects.get())
+    WorkItem.objects.update(state="succeeded")
+    model.restore()
+    fetch_model(WorkItem.objects.get(state="queued"))
+    model.refresh_from_db()
+    assert (model.state, model.reason) == ("ready", "")
+
+
+def test_undo_while_the_work_still_waits_queues_it_once(hub, alice):
+    model = ModelVersion.add_hub(actor_of(alice), "tiny/base")
+    model.delete_softly()
+    model.restore()
+    assert WorkItem.objects.count() == 1

@@ -2,6 +2,7 @@
 
 from tests.datasets.cast import dropped, labour, reviews
 from tests.datasets.languages import SENTENCES
+from webapp.datasets.models import Import
 
 POLISH = "text,label\n" + "".join(f"{line.replace(',', '')} {i},{'ab'[i % 2]}\n" for i, line in enumerate(SENTENCES["pl"] * 5))
 REGIONS = reviews().replace(b",negative", b",EU").replace(b",neutral", b",NA").replace(b",positive", b",APAC")
@@ -40,6 +41,20 @@ def test_a_mapping_that_came_with_the_file_answers_for_columns_and_not_for_lette
     with_titles = b"headline," + reviews().replace(b"\nThe", b"\nOne of the headlines,The")
     assert asked(read(dropped(alice, with_titles))) == {"template_proposed"}
     assert read(dropped(alice, with_titles, mapping=mapping)).state == "ready"
+
+
+def test_no_line_of_column_names_is_an_answer(alice):
+    rows = reviews().split(b"\n", 1)[1]
+    assert "no_header" in asked(read(dropped(alice, rows)))
+    mapping = {"text": "column_1", "label": "column_2"}
+    told = read(dropped(alice, rows, mapping=mapping, header_row=0))
+    assert (told.state, asked(told)) == ("ready", set()) and told.latest_version.rows == rows.count(b"\n")
+
+
+def test_line_0_answers_what_an_earlier_reading_asked():
+    finding = {"code": "no_header", "column": "", "level": "warning", "asks": "header_row"}
+    assert Import(options={"header_row": 0}, report={"findings": [finding]}).questions == []
+    assert Import(options={"header_row": None}, report={"findings": [finding]}).questions == [finding]
 
 
 def test_a_label_that_reads_as_none_is_kept_where_its_name_is_written(alice, signed_in):

@@ -25,6 +25,8 @@ SAID = ["positive", "neutral", "negative", "neutral", "neutral", "neutral", "neu
         ({"Bug": 75, "Bugs": 1}, {"Bugs": "Bug"}),  # what most rows say
         ({"Billing": 47, "biling": 3, "Biling": 2}, {"biling": "Billing", "Biling": "Billing"}),
         ({"Livré": 40, "Livre": 2}, {"Livre": "Livré"}),
+        ({"pos": 30, "positive": 40, "neg": 50, "negative": 20}, {"pos": "positive", "negative": "neg"}),
+        ({"Sci/Tech": 40, "sci-tech": 30, "sci tech": 2}, {"sci-tech": "Sci/Tech", "sci tech": "Sci/Tech"}),
     ],
 )
 def test_slips_of_the_hand_are_proposed_to_be_joined(labels, joins):
@@ -41,6 +43,13 @@ def test_slips_of_the_hand_are_proposed_to_be_joined(labels, joins):
         {"Grade A": 50, "Grade B": 2},
         {"Section": 50, "Suction": 40},  # as many rows as a label of its own has
         {"type-100x": 50, "type-200x": 2},
+        {"Toys": 50, "Toys, Games": 30},
+        {"sci": 20, "sci/tech": 50},
+        {"hate": 40, "hate speech": 5},
+        {"C": 40, "C++": 30, "C#": 20, "C# (.NET)": 20},
+        {"A": 40, "A-": 30, "A+": 20},
+        {"cat": 40, "cats": 30},
+        {"art": 50, "artist": 2},
     ],
 )
 def test_labels_that_differ_for_a_reason_are_left_alone(labels):

@@ -210,6 +210,18 @@ def test_a_whole_chat_beside_its_first_question_is_learnt_once(look):
     assert TASKS["generation"].problems(rows.row(0, named=True)) == []
 
 
+@pytest.mark.parametrize("roles", [("prompter", "assistant"), ("user", "assistant"), ("human", "gpt")])
+def test_messages_in_rows_of_their_own_are_asked_about(look, roles):
+    report, *_ = look(lambda i: {"message_id": f"m{i}", "parent_id": f"m{i - 1}", "text": said(i), "role": roles[i % 2], "lang": "en"})
+    told = next(f for f in report["findings"] if f["code"] == "loose_messages")
+    assert (told["asks"], told["column"]) == ("mapping", "role") and "one message of a chat" in told["message"]
+
+
+def test_who_wrote_an_answer_does_not_make_it_a_message(look):
+    report, *_ = look(lambda i: {"prompt": f"Say {i}", "completion": said(i), "by": ("human", "gpt")[i % 2]})
+    assert report["plain"]
+
+
 # --- pairs of answers -----------------------------------------------------------------------------------------------------------
 def as_text(i):
     return {"prompt": f"Name thing {i}.", "chosen": f"It is {said(i)}", "rejected": "No."}

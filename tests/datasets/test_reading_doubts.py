@@ -32,6 +32,12 @@ def labelled(*labels, rows=60):
     return csv_text([(f"{text} No. {i}", labels[i % len(labels)]) for i, (text, _) in enumerate(reviews(rows))])
 
 
+def beside(name, cells):
+    """Labelled reviews with one more column."""
+    rows = reviews(len(cells))
+    return f"text,label,{name}\n" + "".join(f'"{text}",{label},"{cell}"\n' for (text, label), cell in zip(rows, cells, strict=True))
+
+
 # --- Labels of the parts --------------------------------------------------------------------------------------------------
 def test_a_label_that_only_validation_has_cannot_be_learnt(read):
     report = read({"train": labelled("good", "bad"), "validation": labelled("good", "bad", "so-so", rows=30)})
@@ -107,6 +113,43 @@ def test_a_column_of_texts_that_nobody_uses_is_asked_about(read):
 def test_ids_names_dates_and_addresses_beside_the_text_are_nobodys_business(read):
     rows = [f'{i:032x},Ann Smith,2024-01-{i % 28 + 1:02},https://example.com/a/{i},"{text}",{"ab"[i % 2]}' for i, text in enumerate(TEXTS)]
     assert read("id,author,date,link,text,label\n" + "\n".join(rows) + "\n")["plain"]
+
+
+@pytest.mark.parametrize("first", [["https://example.com/a"], ["ok", "fine", "see"], ["see https://example.com/a/b"]])
+def test_the_first_cells_do_not_hide_a_column_of_texts(read, first):
+    told = asked(read(beside("comment", [*first, *(f"I would say that case {i} is a good one" for i in range(200))])))
+    assert "comment" in told["unused_text"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("created_at", "Mon May {day} 03:17:{i:02} UTC 2009"),
+        ("when", "Fri, {day} Aug 2012 10:{i:02}:00 +0000"),
+        ("posted", "August {day}, 2012 at 10:{i:02} PM"),
+        ("user_agent", "Mozilla/5.0 (X11; Linux x86_64; rv:{i}.0) Gecko/20100101 Firefox/{i}.0"),
+        ("location", "Street No. {i}, New York, NY, USA"),
+        ("place", "Springfield {i}, NY, USA"),
+        ("job_title", "Senior Software Engineer {i}"),
+        ("product_name", "Travel kettle with a long cord, model {i}"),
+        ("reviewerName", "Dr. Anna Maria van der Berg {i}"),
+        ("file_name", "scan of page {i} of the report.pdf"),
+    ],
+)
+def test_ordinary_columns_beside_the_text_are_not_asked_about(read, name, cell):
+    assert read(beside(name, [cell.format(i=i, day=i % 28 + 1) for i in range(60)]))["plain"]
+
+
+def test_a_few_long_values_again_and_again_are_not_asked_about(read):
+    assert read(beside("source", [f"The big archive of the city, part {i % 5}" for i in range(60)]))["plain"]
+
+
+def test_a_cleaned_copy_of_the_text_is_not_asked_about(read):
+    said = [f"The Guests WERE running; they liked {text}!" for text in TEXTS]
+    copies = [f"guest run like {text.replace(',', '')}" for text in TEXTS]
+    rows = [(f'{text}","{copy}', "ab"[i % 2]) for i, (text, copy) in enumerate(zip(said, copies, strict=True))]
+    text = "text,cleaned_text,label\n" + "".join(f'"{cells}",{label}\n' for cells, label in rows)
+    assert read(text)["plain"]
 
 
 @pytest.mark.parametrize("cell", [json.dumps([{"a": 1}]), str(["one", "two"]), '{"body": "Hello"}'])

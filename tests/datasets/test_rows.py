@@ -188,6 +188,8 @@ def test_a_page_of_long_cells_is_bounded_and_each_row_has_an_address_with_the_wh
     assert len(got.content) < 2 * rows.PAGE_BYTES
     first = got.json()["items"][0]
     assert first["other"]["page"].endswith("…") and len(first["other"]["page"]) == rows.CELL + 1 and first["text"] == "The battery number 0"
+    assert first["cut"] == ["page"]
+    assert "cut" not in client.get(f"{address}/{first['id']}").json()
     assert client.get(f"{address}/{first['id']}").json()["other"]["page"] == "0 " + "long " * 180_000
     assert client.get(f"{address}/100").status_code == 404
     assert len(client.get(f"{address}?q=long&limit=1000").content) < 2 * rows.PAGE_BYTES

@@ -1,6 +1,7 @@
 """Rows with several labels: never turned into classes that nobody means, in whatever notation they come."""
 
 import io
+import itertools
 import json
 
 import polars as pl
@@ -117,6 +118,25 @@ def test_a_comma_in_a_name_does_not_make_several_labels(read):
     names = ["Sport, Games", "Politics/World", "Home & Garden", "C#", "[unclear]", "a|b"]
     report = read("text,label\n" + "".join(f'"{text}","{names[i % 6]}"\n' for i, text in enumerate(TEXTS)))
     assert report["plain"] and {label["name"] for label in report["labels"]} == set(names) and report["several"] == {}
+
+
+@pytest.mark.parametrize("numbers", [("3,5", "4,0", "4,5"), ("-0,5", "+0,5", "1"), ("4,5", "5,4", "5", "4")])
+def test_numbers_with_a_decimal_comma_are_one_label_each(read, numbers):
+    report = read("text,label\n" + "".join(f'"{text}","{numbers[i % len(numbers)]}"\n' for i, text in enumerate(TEXTS)))
+    assert {label["name"] for label in report["labels"]} == {*numbers} and report["several"] == {}
+
+
+def test_numbers_as_labels_with_a_comma_between_are_several(read):
+    numbers = ("1,2", "2", "1,2,3", "3,1")
+    report = read("text,label\n" + "".join(f'"{text}","{numbers[i % 4]}"\n' for i, text in enumerate(TEXTS)))
+    assert report["several"]["gives"]["explode"]["labels"] == 3
+
+
+def test_thousands_of_different_sets_of_labels_are_several_labels_too(read):
+    sets = list(itertools.islice(itertools.combinations([f"tag {n}" for n in range(40)], 3), 6_000))
+    report = read("text,label\n" + "".join(f'"Text number {i} says this",{";".join(each)}\n' for i, each in enumerate(sets)))
+    assert report["several"]["rows"] == 6_000 and report["several"]["gives"]["explode"]["rows"] == 18_000
+    assert "several_labels" in codes(report)
 
 
 def test_each_cell_can_be_one_name_where_a_sign_stands_between(read, tmp_path):

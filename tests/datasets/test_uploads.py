@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import SimpleNamespace
@@ -18,10 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.cast import take
+from webapp import quota
+from webapp.catalog.models import ModelVersion
 from webapp.datasets import blobs
-from webapp.datasets.models import DiskFull, Upload
-from webapp.datasets.models.upload import clean_name
+from webapp.datasets.models import Upload
+from webapp.datasets.models.upload import TooLarge, clean_name
+from webapp.disk import DiskFull
 from webapp.people.access import actor_of
+from worker.spec import SpecError
 
 HEAD = {"HTTP_TUS_RESUMABLE": "1.0.0"}
 BYTES = random.Random(7).randbytes(200_000)
@@ -303,3 +308,42 @@ def test_a_team_has_a_quota_and_hears_of_it_before_the_first_byte(alice, charlie
     assert answer.status_code == 413 and "TEAM_QUOTA" in answer.content.decode()
     assert Upload.objects.count() == 1
     Upload.begin(actor_of(charlie), "a.csv", 3_000_000)
+
+
+def test_the_quota_counts_models_with_what_they_have_and_what_they_may_come_to(alice, team, settings):
+    settings.TEAM_QUOTA, settings.MODEL_LIMIT = 5_000_000, 4_000_000
+    model = ModelVersion.add_hub(actor_of(alice), "a/b")
+    assert quota.held_by(team.pk) == 4_000_000
+    with pytest.raises(TooLarge, match="purge --days 0") as refused:
+        Upload.begin(actor_of(alice), "a.csv", 2_000_000)
+    assert "the runs that learnt from them" in str(refused.value)
+    model.reserve(1_000_000)
+    Upload.begin(actor_of(alice), "a.csv", 2_000_000)
+    ModelVersion.objects.update(state="ready", bytes=3_000_000)
+    assert quota.held_by(team.pk) == 5_000_000
+    with pytest.raises(SpecError, match="TEAM_QUOTA"):
+        ModelVersion.add_hub(actor_of(alice), "a/c")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_files_at_once_do_not_both_get_the_last_room(alice, team, settings):
+    settings.TEAM_QUOTA = 5_000_000
+    begun, refused = threading.Event(), []
+
+    def other():
+        begun.wait(5)
+        try:
+            Upload.begin(actor_of(alice), "b.csv", 3_000_000)
+        except TooLarge as problem:
+            refused.append(problem)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with quota.one_at_a_time(team.pk):
+        Upload.begin(actor_of(alice), "a.csv", 3_000_000)
+        begun.set()
+        thread.join(0.5)
+    thread.join(20)
+    assert refused and Upload.objects.count() == 1

@@ -1,18 +1,22 @@
 """What was deleted a while ago goes for good, with its files; what can still be restored, and what others share, stays."""
 
+import contextlib
 import os
 import time
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils.timezone import now
 
 from tests.datasets.cast import dropped, labour, reviews, take
 from tests.runs import made
 from webapp.catalog.models import ModelVersion
+from webapp.datasets import blobs
 from webapp.datasets.models import Dataset, DatasetVersion, Import, Upload
-from webapp.home.purge import purge
+from webapp.home.purge import failed_datasets, purge
+from webapp.people.access import actor_of
 from webapp.playground.models import Prediction
 from webapp.runs.models import Run
 from webapp.work.models import WorkItem
@@ -141,6 +145,8 @@ def test_failed_datasets_old_answers_and_old_work_go_too(alice, team, files, age
     purge()
     assert Dataset.every.get().state == "failed" and Prediction.objects.exists()
     Dataset.every.filter(pk=failed.pk).update(created_at=LONG_AGO)
+    Import.objects.update(created_at=LONG_AGO)
+    Upload.objects.update(created_at=LONG_AGO)
     Prediction.objects.update(created_at=now() - timedelta(days=181))
     WorkItem.objects.update(finished_at=LONG_AGO)
     purge()
@@ -161,3 +167,139 @@ def test_what_is_on_its_way_is_left_alone(alice, files):
     labour()
     purge(0)
     assert Upload.objects.get().path.is_file()
+
+
+def failed_long_ago(user):
+    """A dataset of long ago that came to nothing then."""
+    dataset = dropped(user, b"\x89PNG no table")
+    labour()
+    Dataset.every.filter(pk=dataset.pk).update(created_at=LONG_AGO)
+    for kind in (Import, Upload):
+        kind.objects.filter(dataset=dataset).update(created_at=LONG_AGO)
+    WorkItem.objects.update(created_at=LONG_AGO, finished_at=LONG_AGO)
+    return dataset
+
+
+def test_an_old_dataset_that_failed_today_on_a_new_file_stays(alice):
+    dataset = failed_long_ago(alice)
+    dataset.add_files(actor_of(alice), {"file": take(alice, b"\x89PNG another")})
+    labour()
+    WorkItem.objects.update(finished_at=now())
+    purge()
+    purge(0)
+    assert Dataset.every.get().state == "failed" and Upload.objects.filter(dataset=dataset).count() == 2
+
+
+def test_an_old_file_that_waited_for_a_worker_until_it_failed_today_stays(alice):
+    failed_long_ago(alice)
+    WorkItem.objects.update(finished_at=now())
+    for days in (None, 0, 0):
+        purge(days)
+    assert Dataset.every.get().state == "failed" and Upload.objects.exists()
+
+
+def test_days_0_takes_no_failed_dataset_that_nobody_has_deleted(alice):
+    kept, deleted = dropped(alice, b"\x89PNG no table"), dropped(alice, b"\x89PNG nor this")
+    labour()
+    deleted.delete()
+    purge(0)
+    assert Dataset.every.get() == kept
+    failed_long_ago(alice)
+    purge(0)
+    assert Dataset.every.get() == kept
+
+
+@contextlib.contextmanager
+def after_listing(kind, change):
+    """`change` happens as soon as the rows of `kind` have been listed, as it may in another process."""
+    todo = [change]
+
+    def watch(execute, sql, *rest):
+        answer = execute(sql, *rest)
+        if todo and sql.startswith(f'SELECT "{kind._meta.db_table}"."id"'):
+            todo.pop()()
+        return answer
+
+    with connection.execute_wrapper(watch):
+        yield
+    assert not todo
+
+
+def test_a_dataset_that_is_restored_during_the_purge_stays(alice, files, aged):
+    dataset = dropped(alice, reviews())
+    labour()
+    aged()
+    Dataset.every.update(deleted_at=LONG_AGO)
+    with after_listing(Dataset, dataset.restore):
+        purge()
+    assert Dataset.objects.get().latest_version.path.is_file() and Upload.objects.get().path.is_file()
+
+
+def test_a_failed_dataset_that_gets_a_file_during_the_purge_stays(alice):
+    dataset, upload = failed_long_ago(alice), take(alice, reviews())
+    with after_listing(Dataset, lambda: dataset.add_files(actor_of(alice), {"file": upload})):
+        failed_datasets(LONG_AGO + timedelta(days=1))
+    labour()
+    assert Dataset.objects.get().state == "ready"
+
+
+def test_a_model_that_is_restored_during_the_purge_stays(team, files):
+    model = model_of(team, files, deleted_at=LONG_AGO)
+    with after_listing(ModelVersion, model.restore):
+        purge()
+    assert ModelVersion.objects.filter(pk=model.pk).exists() and (model.path / "model.safetensors").is_file()
+
+
+def test_a_run_that_is_restored_during_the_purge_stays(team, files):
+    run = made.run(team, state="failed", deleted_at=LONG_AGO)
+    (run.folder / "1").mkdir(parents=True)
+    with after_listing(Run, run.restore):
+        purge()
+    assert Run.objects.get() == run and (run.folder / "1").is_dir()
+
+
+def test_a_model_that_a_new_run_needs_holds_up_nothing_else(team, files):
+    needed, other = model_of(team, files, deleted_at=LONG_AGO), model_of(team, files, deleted_at=LONG_AGO)
+    with after_listing(ModelVersion, lambda: made.run(team, base=needed)):
+        purge()
+    assert needed.path.is_dir() and not other.path.exists()
+
+
+@pytest.mark.parametrize("is_item_there", [True, False])
+def test_a_dataset_whose_worker_crashed_long_ago_does_not_read_for_ever(alice, is_item_there):
+    dataset = dropped(alice, reviews())
+    WorkItem.objects.update(state="failed", reason="The worker was lost.", finished_at=LONG_AGO)
+    if not is_item_there:
+        WorkItem.objects.all().delete()
+    purge()
+    dataset.refresh_from_db()
+    assert dataset.state == "failed" and dataset.reason and not WorkItem.objects.exists()
+
+
+def test_rows_that_are_published_again_just_now_keep_their_file(alice, files, aged, monkeypatch):
+    dataset = dropped(alice, reviews())
+    labour()
+    path = dataset.latest_version.path
+    dataset.delete()
+    Dataset.every.get().versions.all().delete()  # the file alone is left
+    aged()
+    again = files / "again.parquet"
+    again.write_bytes(path.read_bytes())
+    listed = DatasetVersion._base_manager.filter(hash=path.stem).exists
+
+    def ask(sha256):  # the row is written only after the purge has looked for it
+        if again.exists():
+            blobs.keep(again, path)
+        return listed()
+
+    monkeypatch.setattr("webapp.home.purge.is_version", ask)
+    purge()
+    assert path.is_file() and not again.exists()
+
+
+def test_a_file_that_was_kept_again_is_young(alice, files, aged):
+    take(alice, reviews())
+    path = Upload.objects.get().path
+    aged()
+    take(alice, reviews())
+    assert time.time() - path.stat().st_mtime < 60

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import sys
 from contextlib import aclosing
 
@@ -125,21 +124,3 @@ def test_a_model_that_is_stuck_is_told_and_replaced(relay, actor, parrot):
     assert frame["type"] == "failed" and "far too long" in frame["reason"]
     eventually(lambda: Prediction.objects.get(pk=prediction.pk).state == "failed")
     assert asyncio.run(asking("one two three"))[1]["type"] == "answer"
-
-
-def test_a_tokenizer_that_runs_away_is_told_and_the_worker_answers_the_next(relay, actor, model, folders, tmp_path):
-    async def asking(model, text):
-        prediction = await sync_to_async(Prediction.ask)(actor, model, {"text": text})
-        return await prediction.answered(55)
-
-    odd = shutil.copytree(folders["model"], tmp_path / "odd")
-    tokenizer = json.loads((odd / "tokenizer.json").read_text())
-    pattern = {"Regex": r"(a|aa)+$"}  # takes twice as long for each letter, and just stays below the limit of the engine
-    tokenizer["pre_tokenizer"] = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
-    (odd / "tokenizer.json").write_text(json.dumps(tokenizer))
-    slow = type(model).objects.create(name="odd", kind="run", team=model.team, folder=str(odd), task="classification", labels=model.labels)
-    assert asyncio.run(asking(model, "it works well"))["type"] == "answer"
-    asyncio.run(asyncio.sleep(1))
-    frame = asyncio.run(asking(slow, ("a" * 29 + "! ") * 600))
-    assert frame["type"] == "failed" and "far too long" in frame["reason"]
-    assert asyncio.run(asking(model, "it works well"))["type"] == "answer"

@@ -5,6 +5,7 @@ import time
 import uuid
 
 import pytest
+from django.db import connection, transaction
 
 from webapp.work.agent import Agent
 from webapp.work.models import Worker, WorkItem
@@ -80,3 +81,23 @@ def test_a_worker_that_leaves_puts_all_that_it_held_back(at_work):
     for each in (ours, theirs):
         each.refresh_from_db()
         assert (each.state, each.attempts_total) == ("queued", 0)
+
+
+def test_two_workers_that_look_at_the_same_moment_keep_the_turns():
+    first, second = (Worker.register("data", ["data"]) for _ in range(2))
+    item(OURS), item(OURS)
+    claimed = []
+
+    def other():
+        try:
+            claimed.append(WorkItem.claim(second))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=other)
+    with transaction.atomic():
+        assert WorkItem.claim(first)
+        thread.start()
+        thread.join(1)  # the other one looks before it can see what the first has taken
+    thread.join(20)
+    assert claimed == [None] and WorkItem.objects.filter(state="running").count() == 1

@@ -188,7 +188,7 @@ def test_the_page_and_the_api_say_what_became_of_it(learning, alice, signed_in):
     model = ModelVersion.objects.get(checkpoint__step=step)
     text = client.get(reverse("runs:checkpoints", args=[run.pk])).content.decode()
     assert f"/playground/?model={model.pk}&amp;with=base" in text
-    assert f"its state at step {step}" in client.get(reverse("catalog:page", args=[model.pk])).content.decode()
+    assert f"checkpoint at step {step}" in client.get(reverse("catalog:page", args=[model.pk])).content.decode()
     items = client.get(f"/api/v1/runs/{run.pk}/checkpoints").json()["items"]
     assert items[0] | {"created_at": ""} == {
         "step": step,

@@ -95,7 +95,8 @@ def test_what_is_not_understood_is_refused_by_name(cell, words):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda t: t[:-1], lambda t: t[1:], lambda t: t[:40], lambda t: "x" + t, lambda t: t.replace("}, {", "} {")]
+    "damage",
+    [lambda t: t[:-1], lambda t: t[1:], lambda t: t[:40], lambda t: t[-30:], lambda t: "x" + t, lambda t: t.replace("}, {", "} {")],
 )
 @pytest.mark.parametrize("written", [json.dumps, repr])
 @pytest.mark.parametrize("role", ["text", "prompt", "completion"])
@@ -104,6 +105,37 @@ def test_a_damaged_chat_is_refused_and_not_learnt_as_a_text(damage, written, rol
     damaged = damage(written([{"role": "user", "content": "was it good"}, {"role": "assistant", "content": "it was"}]))
     ((named, sentence),) = GENERATION.problems({**row, role: damaged})
     assert named == role and "Export it again" in sentence
+
+
+QUOTING = 'Use this: client.create(messages=[{"role": "user", "content": "Hello"}]) and then read the answer.'
+LETTER = {"from": "Berlin", "to": "Paris", "text": "I am well."}
+
+
+@pytest.mark.parametrize("role", ["prompt", "completion"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        QUOTING,
+        f"[The manual] says: {QUOTING}",
+        'Send it:\n```json\n[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]\n```',
+        'client.create(messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])',
+        'messages = [{"role": "user", "content": "Hi"}]',
+        'A message is {"role": "user", "content": "Hi"}, a record.',
+    ],
+)
+def test_a_text_in_which_a_chat_is_quoted_is_a_text(role, text):
+    row = {"prompt": "q", "completion": "a", role: text}
+    assert GENERATION.problems(row) == [] == GENERATION.doubts(row)
+    assert chats.of_row(row) is None and GENERATION.kept(row) == row
+
+
+@pytest.mark.parametrize(
+    "value", [LETTER, [LETTER], {"author": "Ann", "text": "Well."}, {"role": "user", "content": "x", "permissions": ["read"]}]
+)
+def test_a_record_that_only_looks_like_a_message_is_json_as_an_answer(value):
+    row = {"prompt": "Fill in the form.", "completion": json.dumps(value)}
+    assert GENERATION.problems(row) == [] and [role for role, _ in GENERATION.doubts(row)] == ["completion"]
+    assert chats.of_row(row) is None and GENERATION.kept(row) == row
 
 
 def test_texts_that_only_look_a_little_like_json_stay_texts():

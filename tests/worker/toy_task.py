@@ -1,6 +1,7 @@
 """A small task that writes its answers word by word, slowly where it is asked to; the models are those of the classifier.
 
-As a program: the serving process, or with "relay" the relay whose serving process it is, with this task among the others.
+As a program: the serving process, or with "relay" the relay whose serving process it is, with this task among the others; a number
+behind it says after how many silent seconds the relay ends that process.
 """
 
 import sys
@@ -56,9 +57,11 @@ if __name__ == "__main__":
         from worker.serving import process
 
         process.COMMAND = [sys.executable, "-m", "tests.worker.toy_task"]
-        relay.STALL_S = 4.0
+        relay.STALL_S = float(sys.argv[2]) if sys.argv[2:] else 4.0
         relay.main()
     else:
+        from worker.serving import desk
         from worker.serving.__main__ import main
 
+        desk.LONGEST_S = 1.0
         main()

@@ -248,6 +248,7 @@ def row_facts(row: dict[str, Any], version: DatasetVersion) -> dict[str, Any]:
     roles = {role.name for role in KINDS[version.task].roles}
     facts = {"id": row["at"], "row": row["row"], "split": row["split"]}
     facts |= {name: value for name, value in row["values"].items() if name in roles}
+    facts |= {"cut": row["cut"]} if row["cut"] else {}  # columns whose text goes on
     return facts | {"other": {name: value for name, value in row["values"].items() if name not in roles}}
 
 

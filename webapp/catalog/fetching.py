@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 
 from webapp.catalog.fitting import fit_tokenizer
 from webapp.catalog.models import ModelVersion, fields_of, skill_of
+from webapp.quota import OverQuota
 from webapp.work.models import WorkItem
 from worker.weights import PICKLES, TOKENIZER_FILES, Unusable, look
 
@@ -62,10 +63,13 @@ def fetch_model(item: WorkItem) -> None:
     try:
         commit, facts = fetch(model.source.split("@")[0], part, lambda done, total: note(model, done, total), fetching.exists)
         fit_tokenizer(part)
+        model.reserve(facts["bytes"])  # a short download is over before anybody has looked how large it is
     except Unwanted:
         shutil.rmtree(part, ignore_errors=True)
+        if fetching.exists():
+            raise Lost(f"{model} was deleted, and restored at once") from None
         return
-    except (Refused, Unusable) as refusal:
+    except (Refused, Unusable, OverQuota) as refusal:
         shutil.rmtree(part, ignore_errors=True)
         settle(model, state=ModelVersion.State.FAILED, reason=str(refusal))
         return
@@ -92,7 +96,11 @@ def settle(model: ModelVersion, **fields: Any) -> None:
 
 
 def note(model: ModelVersion, done: int, total: int) -> None:
-    settle(model, progress={"done": min(done, total), "total": total})
+    """Tell how far it is. Raises OverQuota as soon as it is known that it will not fit."""
+    if total and total != model.progress.get("total"):
+        model.reserve(total)
+    model.progress = {"done": min(done, total), "total": total}
+    settle(model, progress=model.progress)
 
 
 def fetch(name: str, folder: Path, on_progress: Callable[[int, int], None], is_wanted: Callable[[], bool]) -> tuple[str, dict[str, Any]]:

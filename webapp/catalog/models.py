@@ -17,8 +17,8 @@ from django.utils.functional import cached_property
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
+from webapp import quota
 from webapp.catalog.starters import starters
-from webapp.datasets.models import Upload
 from webapp.ids import uuid7
 from webapp.people.access import WRITE, Actor
 from webapp.people.models import Team, TeamQuerySet, User
@@ -212,12 +212,11 @@ class ModelVersion(models.Model):
         found: ModelVersion | None = here.exclude(state=cls.State.FAILED).first()
         if found:
             return found
-        if cls.held_by(actor.team_id) + Upload.held_by(actor.team_id) >= settings.TEAM_QUOTA:
-            quota = {"quota": f"{settings.TEAM_QUOTA / 1e9:,.1f}"}
-            raise SpecError(
-                "hub", _("The team holds all of the %(quota)s GB that it may have (TEAM_QUOTA). Delete models or datasets first.") % quota
-            )
-        with transaction.atomic():
+        with quota.one_at_a_time(actor.team_id):
+            try:
+                quota.check(actor.team_id, 1)  # how large it is the hub says later
+            except quota.OverQuota as full:
+                raise SpecError("hub", str(full)) from None
             model = cls(team_id=actor.team_id, created_by=actor.user, name=name.split("/")[-1], kind=cls.Kind.HUB, source=name)
             model.state = cls.State.FETCHING
             model.folder = f"models/{model.pk}"
@@ -227,8 +226,25 @@ class ModelVersion(models.Model):
 
     @classmethod
     def held_by(cls, team_id: Any) -> int:
-        """Bytes of the models that a team has fetched, until they are purged."""
-        return int(cls.objects.filter(team=team_id, kind=cls.Kind.HUB).aggregate(bytes=models.Sum("bytes"))["bytes"] or 0)
+        """Bytes of the models that a team has fetched, until they are purged, and of those on their way."""
+        theirs = cls.objects.filter(team=team_id, kind=cls.Kind.HUB)
+        coming = theirs.filter(state=cls.State.FETCHING, deleted_at=None)
+        whole = theirs.exclude(state=cls.State.FETCHING).aggregate(bytes=models.Sum("bytes"))["bytes"] or 0
+        return int(whole + sum(model.reserved for model in coming))
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that it may come to while it is fetched: as many as any model may have, until the hub has told."""
+        return int(self.progress.get("total") or settings.MODEL_LIMIT)
+
+    def reserve(self, total: int) -> None:
+        """So many bytes it will have. Raises OverQuota when the team has no room for them. Others of which that is not known yet
+        do not count: each asks for itself."""
+        with quota.one_at_a_time(self.team_id):
+            coming = ModelVersion.objects.filter(team=self.team_id, kind=self.Kind.HUB, state=self.State.FETCHING, deleted_at=None)
+            guessed = sum(model.reserved for model in coming if model.pk == self.pk or not model.progress.get("total"))
+            quota.check(self.team_id, total - guessed)
+            ModelVersion.objects.filter(pk=self.pk, state=self.State.FETCHING).update(progress={"done": 0, "total": total})
 
     def fetch_again(self) -> bool:
         """Queue another attempt at a model that could not be fetched. False when there is nothing to repeat."""
@@ -249,7 +265,13 @@ class ModelVersion(models.Model):
         return self._stamp(deleted_at=now(), was=Q(deleted_at=None))
 
     def restore(self) -> bool:
-        return self._stamp(deleted_at=None, was=~Q(deleted_at=None))
+        """Back on the lists; what was being fetched is fetched again, for that work was dropped."""
+        with transaction.atomic():
+            won = self._stamp(deleted_at=None, was=~Q(deleted_at=None))
+            going_on = WorkItem.objects.filter(subject=self.pk, state__in=WorkItem.WAITING | WorkItem.LEASED)
+            if won and self.kind == self.Kind.HUB and self.state == self.State.FETCHING and not going_on.exists():
+                self._queue_fetching()
+        return won
 
     def _stamp(self, deleted_at: Any, was: Q) -> bool:
         won = ModelVersion.objects.filter(was, pk=self.pk).update(deleted_at=deleted_at)
@@ -349,6 +371,9 @@ class ModelVersion(models.Model):
             "created_by": self.created_by.username if self.created_by else None,
             "created_at": self.created_at.isoformat(),
         }
+
+
+quota.holders.append(ModelVersion.held_by)
 
 
 def fields_of(weights: Weights) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from django.utils.text import slugify
 from webapp.catalog.models import ModelVersion, is_allowed
 
 PIECE = 1024**2  # bytes
-PACKED = (".safetensors", ".json", ".txt", ".model", ".md")
+PACKED = (".safetensors", ".json", ".txt", ".model", ".spm", ".jinja", ".md")
 
 
 class Outlet:

@@ -164,7 +164,8 @@ def mean_chars(frame: Any) -> int:
 
 def as_row(row: dict[str, Any], version: DatasetVersion, cell: int = 0) -> dict[str, Any]:
     values = {shown(name, row): shortened(value, cell) for name, value in row.items() if name not in ("_at", "_row", "_split")}
-    return {"at": row["_at"], "row": row["_row"], "split": row["_split"], "values": values}
+    cut = [shown(name, row) for name, value in row.items() if cell and isinstance(value, str) and len(value) > cell]
+    return {"at": row["_at"], "row": row["_row"], "split": row["_split"], "values": values, "cut": cut}
 
 
 def shortened(value: Any, cell: int) -> Any:

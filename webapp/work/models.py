@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import psutil
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, OuterRef, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -22,6 +22,7 @@ from webapp.ids import uuid7
 
 log = logging.getLogger(__name__)
 
+CLAIMING = 0x74756E65  # names the lock of PostgreSQL under which work is claimed
 FORGOTTEN_S = 24 * 3600  # a worker that was silent for so long is struck from the list
 
 
@@ -155,6 +156,8 @@ class Claimable(models.Model):
         if not cls.open_to(worker).filter(among).exists():  # an idle poll takes no write lock
             return None
         with transaction.atomic():
+            if connection.vendor == "postgresql":  # else two see at once that it is nobody's turn; SQLite has one writer anyway
+                connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [CLAIMING])
             if not Worker.objects.filter(pk=worker.pk, draining=False).exists():
                 return None
             found = cls.open_to(worker).filter(among).select_for_update(skip_locked=True).first()

@@ -39,10 +39,14 @@ TURN = {  # of turns that hold question and answer, what each key holds
 }
 LEARNT = ("weight", "train", "trainable", "loss", "output_with_loss")  # 0 or false: the message is read, not learnt
 KEPT = ("name", "tool_call_id", "reasoning_content")  # texts that chat templates know besides
+KEYS = {*SPEAKER, *SAID, *LEARNT, *KEPT, "tool_calls", "function_call", "id", "type", "refusal", "annotations", "audio", "metadata"}
 KEY = re.compile(r"""\\?['"](?:role|from|content|value)\\?['"]\s{0,9}:""", re.IGNORECASE)
 BESIDE = re.compile(r"""\}\s{0,9},?\s{0,9}\{\s{0,9}\\?['"](?:role|from)\\?['"]""", re.IGNORECASE)
 SPEAKS = re.compile(
     rf"""\\?['"](?:role|from)\\?['"]\s{{0,9}}:\s{{0,9}}\\?['"]\s{{0,9}}(?:{"|".join(ROLES)})\s{{0,9}}\\?['"]""", re.IGNORECASE
+)
+BEGINS = re.compile(  # a chat, whole or damaged; a letter or two may have got before it
+    r"""\w{0,2}['"]?\s{0,9}(?:\[\s{0,9}\\?['"{]|\{\s{0,9}\\?['"]|\\?['"](?:role|from|content|value)\\?['"])""", re.IGNORECASE
 )
 NOTHING = ("", "[]", "{}", "null", "None")
 OPENING = 300  # characters in which a chat shows who speaks
@@ -111,7 +115,7 @@ def is_learnt(message: Message) -> bool:
 def is_record(text: str) -> bool:
     """Whether the text is JSON, or what Python prints of a list or record."""
     try:
-        return _value(text) is not None
+        return _value(text, is_answer=True) is not None
     except Unclear:
         return True
 
@@ -124,7 +128,7 @@ def takes_turns(text: str) -> bool:
 def messages_of(text: str, is_answer: bool = False) -> list[Message] | None:
     """The messages of a cell; None where it is a text. A prompt or a completion (`is_answer`) may be other JSON, which is a text
     too; of a whole text that is not understood. Raises Unclear."""
-    value = _value(text)
+    value = _value(text, is_answer)
     if value is None and not is_answer and text.strip() in ("[]", "{}"):
         raise Unclear(_("It is an empty list."))
     if value is None or (is_answer and not _is_chat(value)):
@@ -172,8 +176,8 @@ def _tool(given: Any) -> dict[str, Any]:
     raise Unclear(_("A tool has no name."))
 
 
-def _value(text: str) -> Any | None:
-    """The list or record that a cell is written as; None for a text."""
+def _value(text: str, is_answer: bool = False) -> Any | None:
+    """The list or record that a cell is written as; None for a text. A question or an answer may hold a piece of a chat, as code does."""
     bare = text.strip()
     if bare[:1] in "[{" and bare[-1:] in "]}" and bare:
         try:
@@ -193,7 +197,8 @@ def _value(text: str) -> Any | None:
             inner = ""
         if isinstance(inner, str) and inner != text and (value := _value(inner)) is not None:
             return value
-    if _is_broken(bare):
+    is_quoted = is_answer and not BEGINS.match(bare) and bare.count("[") >= bare.count("]")  # the end of a chat closes more than it opens
+    if not is_quoted and _is_broken(bare):
         raise Unclear(_("It looks like a chat, but can be read neither as JSON nor as a list of Python. Export it again."))
     return None
 
@@ -226,15 +231,29 @@ def is_unsigned(value: Any) -> bool:
 
 
 def _is_chat(value: Any) -> bool:
-    """Messages with speakers, alone or as part of a record; a list of other things is not taken for a chat."""
+    """Messages with speakers, alone or as part of a record; a list of other things is not taken for a chat, nor a letter from
+    Berlin to Paris."""
     if isinstance(value, dict):
         named = _named(value)
-        return any(_is_chat(named[key]) for key in LISTS if isinstance(named.get(key), list)) or _is_message(named)
-    return any(isinstance(item, dict) and _is_message(_named(item)) for item in value)
+        within = any(_is_chat(named[key]) for key in LISTS if isinstance(named.get(key), list))
+        return within or (_is_message(named) and _role(named) is not None and named.keys() <= KEYS)
+    messages = [named for item in value if isinstance(item, dict) and _is_message(named := _named(item))]
+    return any(_role(named) is not None for named in messages)
 
 
 def _is_message(named: Named) -> bool:
     return any(key in named for key in SPEAKER) and any(key in named for key in (*SAID, "tool_calls", "function_call"))
+
+
+def _speaker(named: Named) -> Any:
+    """Whoever speaks, in the words of the record; None where it does not say."""
+    speaker = next((named[key] for key in SPEAKER if key in named), None)
+    return speaker.get("role") if isinstance(speaker, dict) else speaker  # {"author": {"role": "user"}}
+
+
+def _role(named: Named) -> str | None:
+    """One of ROLES; None where nobody known speaks."""
+    return ROLES.get(re.sub(r"[\s_\-]+", "_", str(_speaker(named)).strip(" \t\n:").lower()))
 
 
 def _messages(value: Any) -> Iterator[Message]:
@@ -260,13 +279,10 @@ def _messages(value: Any) -> Iterator[Message]:
 
 def _message(named: Named, number: int) -> Iterator[Message]:
     """The messages of one turn; mostly it is one."""
-    speaker = next((named[key] for key in SPEAKER if key in named), None)
-    if isinstance(speaker, dict):  # {"author": {"role": "user"}}
-        speaker = speaker.get("role")
+    speaker, role = _speaker(named), _role(named)
     if speaker is None:
         yield from _turn(named, number)
         return
-    role = ROLES.get(re.sub(r"[\s_\-]+", "_", str(speaker).strip(" \t\n:").lower()))
     if role is None:
         told = f"“{str(speaker)[:40]}”"
         raise Unclear(f"Message {number} has the role {told}, which is not known. Known are system, user, assistant and tool.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -59,11 +60,14 @@ def translation_intervals(answers: Sequence[str], references: Sequence[str], lan
     """95 % intervals of both by sacrebleu's bootstrap over rows (Koehn 2004)."""
     if not answers:
         return {}
-    whole = {
-        name: metric.corpus_score(list(answers), [list(references)], n_bootstrap=RESAMPLES)
-        for name, metric in _translation_scorers(language).items()
-    }
-    return {n: [max(0.0, s.score - s._ci) / 100, min(100.0, s.score + s._ci) / 100] for n, s in whole.items()}  # it has no public name
+    whole = {}
+    for name, metric in _translation_scorers(language).items():
+        # sacrebleu cannot take the mean over its resamples where some of them share nothing with the references
+        with suppress(TypeError):
+            whole[name] = metric.corpus_score(list(answers), [list(references)], n_bootstrap=RESAMPLES)
+    return {
+        n: [max(0.0, float(s.score - s._ci)) / 100, min(100.0, float(s.score + s._ci)) / 100] for n, s in whole.items()
+    }  # it has no public name
 
 
 def _translation_scorers(language: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ PART_CHARS = 40_000  # characters answered together at most: how long they take 
 LONGEST_S = 60.0  # one call is given so long: whoever asked waits no longer
 WRITTEN_S = 45.0  # an answer that is written in one go is given so long, and then ended without harm to anybody else
 GATHER_S = 0.005  # so long a round waits for those who were answered in the one before
+TOLD_S = 1.0  # who writes on says so again so often
 OF_ONE = 4  # of them at most for the same question
 
 
@@ -45,6 +46,7 @@ class Desk:
         self.is_closed = False
         self.last_round = 0  # questions in it
         self.computing: tuple[set[str], float] | None = None  # (questions of the call that runs now, since when)
+        self.told = ("", 0.0)  # (folder of the model that is busy, when it was said)
 
     # --- the reading thread ---
     def hear(self, line: dict[str, Any]) -> None:
@@ -82,7 +84,17 @@ class Desk:
             for group in groups([row for row in rows if not row.question.is_written]):
                 self.answer(group)
             self.write_on()
+            if not self.writing:
+                self.tell_busy("")
         over.set()
+
+    def tell_busy(self, folder: str, goes_on: bool = False) -> None:
+        """Said before the model of `folder` is loaded or asked (empty: none is): if it never comes back, the relay knows whose questions
+        wait for nothing. `goes_on`: it came back and is asked for more."""
+        clock = time.monotonic()
+        if folder != self.told[0] or (goes_on and clock - self.told[1] > TOLD_S):
+            self.told = (folder, clock)
+            self.say({"id": "", "type": "busy", "model": folder})
 
     def is_over(self) -> bool:
         """Closed, and nothing is left to do."""
@@ -119,6 +131,7 @@ class Desk:
         """The warm model of `rows`, which are of one kind; None when it cannot be had, and then they were told why."""
         key = rows[0].question.key
         is_news = key not in self.pool.warm
+        self.tell_busy(key.folder)
         try:
             warm = self.pool.get(key, busy={writing.row.question.key for writing in self.writing})
             if is_news:
@@ -164,6 +177,7 @@ class Desk:
 
     def asked(self, warm: Warm, question: Question, rows: list[Row]) -> list[dict[str, Any]]:
         """The answers of the task; while it computes, the relay hears that it does."""
+        self.tell_busy(question.key.folder)
         with self.busy(rows):
             return warm.answer([row.inputs for row in rows], question.labels, question.parameters, question.key.untuned, question.facts)
 
@@ -226,6 +240,7 @@ class Desk:
 
     def step(self, writing: Writing) -> None:
         row = writing.row
+        self.tell_busy(row.question.key.folder, goes_on=True)
         try:
             with self.busy([row]):
                 writing.step()

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -42,7 +43,9 @@ class Serving:
 
     def __init__(self, hear: Callable[[dict[str, Any]], None], memory: int, device: str, engine: str = "auto") -> None:
         self.hear = hear
-        self.telling = threading.Lock()  # a line is whole, whoever tells
+        self.lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # that it is still to be told
+        self.warm: list[str] = []  # folders of the models that it holds
+        self.computing = ("", 0.0)  # (folder of the model that it loads or asks now, since when); said by itself
         self.patient_until = math.inf  # a clock; what is silent beyond it, though it was asked, is stuck
         self.process = subprocess.Popen(
             COMMAND,
@@ -56,13 +59,19 @@ class Serving:
         self.began = time.monotonic()
         self.thread = threading.Thread(target=self.listen, daemon=True)
         self.thread.start()
+        threading.Thread(target=self.talk, daemon=True).start()
 
     def tell(self, question: dict[str, Any]) -> None:
+        self.lines.put(json.dumps(question))
+
+    def talk(self) -> None:
+        """In a thread of its own: a process that is stuck reads nothing, and its full pipe must hold up nobody else."""
         assert self.process.stdin is not None
         try:
-            with self.telling:
-                print(json.dumps(question), file=self.process.stdin, flush=True)
-        except (BrokenPipeError, ValueError):
+            while (line := self.lines.get()) is not None:
+                print(line, file=self.process.stdin, flush=True)
+            self.process.stdin.close()
+        except (OSError, ValueError):
             log.warning("the serving process is gone; who asked will be told")
 
     def listen(self) -> None:
@@ -72,6 +81,12 @@ class Serving:
                 self.hear(json.loads(line))
             except Exception:
                 log.exception("could not act on %.200r", line)
+        self.lines.put(None)
+
+    def stuck_in(self, patience_s: float) -> str:
+        """The folder of the model in which it computes for longer than that; empty when there is none."""
+        folder, since = self.computing
+        return folder if time.monotonic() - since > patience_s else ""
 
     @property
     def is_gone(self) -> bool:
@@ -91,10 +106,9 @@ class Serving:
 
     def end(self, timeout_s: float) -> None:
         """Close its input, so that it leaves by itself; insist when it does not."""
-        assert self.process.stdin is not None
+        self.lines.put(None)
         try:
-            self.process.stdin.close()
             self.process.wait(timeout_s)
-        except (OSError, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:
             self.kill()
         self.thread.join(5)

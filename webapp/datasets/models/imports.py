@@ -70,8 +70,7 @@ class Import(TeamScoped):
         """The findings that hold the version back: errors, and what neither an option answers nor a person has seen."""
         seen = self.options.get("seen", [])
         asked = [finding for finding in self.report.get("findings", []) if finding.get("asks")]
-        answered = {*self.reading_options, *(name for name, value in self.options.items() if value)}
-        return [f for f in asked if f["level"] == "error" or not (f["asks"] in answered or named(f) in seen)]
+        return [f for f in asked if f["level"] == "error" or not (is_answer(self.options.get(f["asks"])) or named(f) in seen)]
 
     def finish_reading(self, report: dict[str, Any]) -> None:
         """Keep the report. What is confirmed or leaves nothing to doubt goes on to a version, all else asks a person."""
@@ -209,6 +208,11 @@ class Import(TeamScoped):
         going_on = WorkItem.objects.filter(subject=self.pk, state__in=WorkItem.WAITING | WorkItem.LEASED)
         if kind and not going_on.exists():
             self.hand_over(kind)
+
+
+def is_answer(option: Any) -> bool:
+    """Whether a person chose something. Line 0 for the column names says that there are none."""
+    return bool(option) or (option == 0 and option is not False)
 
 
 def named(finding: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from django.db import models
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
-from webapp import disk
+from webapp import disk, quota
 from webapp.datasets import blobs
 from webapp.disk import DiskFull
 from webapp.people.access import WRITE, Actor
@@ -64,26 +64,20 @@ class Upload(TeamScoped):
                 _("The file has %(size)s MB; the limit is %(limit)s MB. Split it, or leave out columns that you do not need.")
                 % {"size": f"{length / 1024**2:,.0f}", "limit": f"{settings.UPLOAD_LIMIT / 1024**2:,.0f}"}
             )
-        held = cls.held_by(actor.team_id)
-        if held + length > settings.TEAM_QUOTA:
-            sizes = {"held": f"{held / 1e9:,.1f}", "quota": f"{settings.TEAM_QUOTA / 1e9:,.1f}", "days": f"{settings.PURGE_DAYS:g}"}
-            raise TooLarge(
-                _(
-                    "The team holds %(held)s GB of the %(quota)s GB that its files may have (TEAM_QUOTA), and this one does not fit. "
-                    "Delete datasets that nobody needs: their space is free after %(days)s days, or at once when whoever runs the server "
-                    "calls manage.py purge."
-                )
-                % sizes
-            )
         if not blobs.has_room(length + cls.announced()):
             raise DiskFull(_("The server's disk has no room for this file. Ask whoever runs the server to free some space."))
-        upload: Upload = cls.objects.create(
-            team_id=actor.team_id,  # type: ignore[misc]  # require() has seen that there is one
-            created_by=actor.user,
-            name=clean_name(name),
-            length=length,
-            expires_at=now() + LIFE,
-        )
+        try:
+            with quota.one_at_a_time(actor.team_id):
+                quota.check(actor.team_id, length)
+                upload: Upload = cls.objects.create(
+                    team_id=actor.team_id,  # type: ignore[misc]  # require() has seen that there is one
+                    created_by=actor.user,
+                    name=clean_name(name),
+                    length=length,
+                    expires_at=now() + LIFE,
+                )
+        except quota.OverQuota as full:
+            raise TooLarge(str(full)) from None
         if length == 0:
             upload.receive(0, _Nothing())
         return upload
@@ -176,6 +170,9 @@ class Upload(TeamScoped):
         for upload in stale:
             upload.discard()
         return len(stale)
+
+
+quota.holders.append(Upload.held_by)
 
 
 class _Nothing:

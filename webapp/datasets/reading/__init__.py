@@ -105,6 +105,7 @@ class Column:
     role: str = ""  # suggested: a role of the task, "split" or nothing
     reason: str = ""  # why, for people: "3 distinct values, short"
     sure: bool = False  # its name says so
+    prose: float = 0.0  # share of the cells that read as sentences
     is_label: bool = False  # the file itself says that it holds labels, as exports of labelling tools do
 
 

@@ -17,7 +17,16 @@ MOST_VALUES = 50_000  # of all histograms together, as they travel in the report
 EXAMPLES = 3
 LOOKED_AT = 500  # characters of a cell that tell its kind
 NUMBER = r"^\s*[-+]?(\d+|\d{1,3}([,. ]\d{3})+)([.,]\d+)?([eE][-+]?\d+)?\s*%?\s*$"
-DATE = r"^\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]\d{1,2}:\d{2}.*)?\s*$"
+DATE = (  # 2009-05-11T03:17, 11. May 2009, Mon May 11 03:17:00 UTC 2009
+    r"(?i)^\s*(\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]\d{1,2}:\d{2}.*)?"
+    r"|((mon|tue|wed|thu|fri|sat|sun)[a-z]*[.,]?\s+)?(\d{1,2}(st|nd|rd|th)?[\s./-]+)?"
+    r"(jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(uary|ruary|ch|il|ust|ember|ober)?[\s.,/-]+\d{1,4}"
+    r"([\s:.,+/-]|\d|st|nd|rd|th|at|[ap]m|\(?[A-Z]{2,5}\)?)*)\s*$"
+)
+SENTENCE = r"^\s*(\S+\s+){4}\S"  # five words,
+UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+LONG = 16  # or so many letters of scripts without blanks between words
+NO_SENTENCE = r"^\s*(https?://\S+$|\[\s*[\[{\"'\d-]|\{\s*[\"'])"  # an address, a list, a record
 PART_NAMES = {
     "train": "train",
     "training": "train",
@@ -85,7 +94,14 @@ def column(i: int, name: str, facts: dict[str, Any], few: pl.DataFrame, rows: pl
         mean_chars=round(float(facts[f"{i}.chars"] or 0), 1),
         examples=[value[:200] for value in full.unique(maintain_order=True).head(EXAMPLES)],
         histogram=histogram,
+        prose=prose(full),
     )
+
+
+def prose(cells: pl.Series) -> float:
+    """Share of the cells that read as sentences, rather than names, addresses, dates or records."""
+    long = cells.str.contains(SENTENCE) | (cells.str.count_matches(UNSPACED) >= LONG)
+    return int((long & ~cells.str.contains(NO_SENTENCE) & ~cells.str.contains(DATE)).sum()) / max(1, cells.len())
 
 
 def share(cells: pl.Series, pattern: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from webapp.datasets.reading import PARTS, SPLIT, Column, FileReport, Finding, roles
@@ -21,7 +23,11 @@ MOST_ALIKE = 0.3  # of the rows may hold one and the same text
 FEW_ROWS = 20  # below which that says nothing
 APART = 6.0  # times may the texts of a pair of languages differ in length
 WORDS = 3  # from so many on a cell is a text that people read,
-LONG = 16  # or from so many characters on where there are no blanks between words
+PROSE = 0.3  # of the cells of a column that holds texts, between others that only say "ok"
+NAMING = {  # last words of the names of columns that tell of a text and are none
+    *("author", "name", "names", "user", "username", "location", "address", "city", "country", "agent", "id"),
+    *("at", "date", "time", "timestamp", "path", "filename", "url", "urls", "uri", "link", "links"),
+}
 TITLES = ("title", "titles", "headline", "标题")
 PERHAPS_NONE = {"none", ".", "..", "...", "unlabeled", "unlabelled", "unknown", "no label", "empty", "missing", "*", "无", "未知"}
 RARE = 0.6  # of the rows that each label would have if all had as many
@@ -212,10 +218,12 @@ def about_sheets(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, sheets
 
 
 # --- Columns --------------------------------------------------------------------------------------------------------------
-def unused(columns: list[Column], chosen: set[str], task: Task) -> list[Finding]:
-    """Columns without a role that hold texts which a person would want learnt."""
+def unused(rows: pl.LazyFrame, columns: list[Column], used: set[str], task: Task) -> list[Finding]:
+    """Columns without a role that hold texts which a person would want learnt, unless a used one says the same."""
     whole = sum(role.required and role.kind == "text" for role in task.roles) > 1  # then a title is no part of what is asked
-    left = [c.name for c in columns if c.name not in chosen and reads_as_text(c) and not (whole and c.name.lower() in TITLES)]
+    free = [c.name for c in columns if c.name not in used and reads_as_text(c) and not (whole and c.name.lower() in TITLES)]
+    again = roles.repeated(rows, used, free) if free else set[str]()
+    left = [name for name in free if name not in again]
     if not left:
         return []
     listed = ", ".join(left[:10])
@@ -224,9 +232,7 @@ def unused(columns: list[Column], chosen: set[str], task: Task) -> list[Finding]
 
 
 def reads_as_text(column: Column) -> bool:
-    """Sentences, rather than names, addresses, dates or numbers."""
-    if column.type != "text" or column.distinct < 3 or not column.examples:
-        return False
-    several = [len(e.split()) >= WORDS or (len(e) >= LONG and " " not in e and not e.isascii()) for e in column.examples]
-    other = [e.startswith(("http://", "https://", "www.", "[", "{")) for e in column.examples]
-    return column.mean_chars >= 12 and sum(several) > len(several) / 2 and not any(other)
+    """Sentences, rather than names, addresses, dates, numbers or a few values again and again."""
+    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.name).lower())
+    is_naming = words[-1] in NAMING or words[0].startswith("file")
+    return column.type == "text" and column.distinct > roles.FEW_VALUES and column.prose > PROSE and not is_naming

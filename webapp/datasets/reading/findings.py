@@ -24,6 +24,7 @@ JUDGED = 1_000_000  # rows that the task looks at one by one before anything is 
 MOST_LISTED = 2_000  # labels in a report
 LONGEST_STAND_IN = 10  # characters; a longer label is refused for its length
 SLIPS_FROM = 5  # letters of a word in which one wrong letter is taken for a slip
+SHORT = {"pos", "neg", "neu", "neut", "obj", "subj", "unk", "misc", "tech", "sci", "edu", "econ"}  # usual short forms of labels
 FEWER = 5  # times fewer rows than the label it is a slip of
 MOST_COUNTED = 1_000_000  # labels that are told apart at all
 
@@ -185,12 +186,13 @@ def joins_of(labels: dict[str, int]) -> dict[str, str]:
         groups[spelling(name) or name].append(name)
     heads = {key: max(names, key=lambda n: (not WHOLE.search(n), labels[n], n)) for key, names in groups.items()}
     rows = {key: sum(labels[name] for name in names) for key, names in groups.items()}
-    for key in sorted(groups, key=len):
-        longer = [
-            other for other in heads if other != key and len(key) >= 3 and key.isalpha() and other.isalpha() and other.startswith(key)
-        ]
-        if len(longer) == 1 and heads[longer[0]] != heads[key] and len(key) <= 5:
-            more, less = (key, longer[0]) if rows[key] > rows[longer[0]] else (longer[0], key)
+    single = [key for key, head in heads.items() if head.isalpha() and len(key) >= 3]  # "sci" is no short form of "sci/tech"
+    for key in sorted(single, key=len):
+        longer = [other for other in single if other != key and other.startswith(key)]
+        if len(longer) != 1 or heads[longer[0]] == heads[key]:
+            continue
+        less, more = sorted((key, longer[0]), key=lambda k: (rows[k], k != key))
+        if key in SHORT or (longer[0] in {f"{key}s", f"{key}es"} and FEWER * rows[less] <= rows[more]):
             heads[less] = heads[more]
     for name in labels:
         if name in SIGNS and SIGNS[name] in heads and {"positive", "negative"} <= heads.keys():
@@ -224,11 +226,11 @@ def is_one_letter_off(word: str, other: str) -> bool:
 
 
 def spelling(name: str) -> str:
-    """What stays of a label when case, blanks and punctuation do not count; signs before numbers do."""
+    """What stays of a label when case, blanks and punctuation do not count; signs before numbers and after words do: C++, A-."""
     plain = unicodedata.normalize("NFKC", name).casefold()
     if re.fullmatch(r"\s*[-+]?[\d.,]+\s*", plain):
         return WHOLE.sub("", plain.strip())
-    return re.sub(r"[\W_]+", "", plain)
+    return re.sub(r"(?<=\w)([-+#]+)(?!\S)|[\W_]", r"\1", plain)
 
 
 # --- Texts ----------------------------------------------------------------------------------------------------------------

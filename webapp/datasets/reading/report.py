@@ -27,7 +27,7 @@ from webapp.datasets.reading import columns as columns_of
 from webapp.datasets.reading.several import Several, classes_beside
 from webapp.datasets.reading.several import gathered as gather
 from webapp.datasets.reading.staging import Desk, Progress, bare_name
-from worker.nlp import KINDS, TASKS, Task
+from worker.nlp import KINDS, TASKS, Task, chats
 from worker.spec import Role
 
 PREVIEW = 20  # rows
@@ -82,9 +82,7 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         for one in dict.fromkeys((f.name, f.part) for f in files if f.sheet):
             looked.findings += doubts.about_sheets(rows, mapping, task, [f for f in files if f.sheet and (f.name, f.part) == one])
         used = templates.sources(mapping, names)
-        noticed += doubts.unused(
-            [c for c in found if c.name not in roles.columns_of_pairs(found)], used | roles.repeated(rows, used, found), task
-        )
+        noticed += doubts.unused(rows, [c for c in found if c.name not in roles.columns_of_pairs(found)], used, task)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
         noticed.append(Finding("other_task", text, "warning" if lacking else "info", asks="task" if lacking else ""))
@@ -184,7 +182,7 @@ def about_files(files: list[FileReport]) -> list[Finding]:
         if f.format in PLAIN:
             how = "Each line is a text" if f.format == "lines" else "Blank lines stand between the texts"
             found.append(Finding("texts_alone", f"{f.title} holds nothing but texts. {how}: {f.rows_read:,}.", "info", f.rows_read))
-        if f.format in TABULAR and not f.header_row:
+        if f.format in TABULAR and not f.header_row and f.header_guessed:
             text = f"{f.title} seems to have no line with column names. Choose it if there is one."
             found.append(Finding("no_header", text, asks="header_row"))
         if f.header_row > 1 + delimited.says_delimiter(f.head):
@@ -231,7 +229,19 @@ def about_other_texts(joined: list[str], mapping: dict[str, str], columns: list[
             f"{called([judged.name])} says of each answer whether it is good, and is not used: bad answers would be learnt like good ones."
         )
         found.append(Finding("unpaired_preferences", text, column=judged.name, asks="mapping"))
+    speaker = next((c.name for c in columns if c.name not in mapping.values() and says_who_speaks(c)), None)
+    if speaker and "completion" not in mapping and roles.suffices_alone(task):
+        text = (
+            f"Each row is one message of a chat: the column “{speaker[:80]}” says who speaks. They would be learnt as"
+            " texts on their own. Put all messages of a chat into one cell, as a list of role and content."
+        )
+        found.append(Finding("loose_messages", text, column=speaker, asks="mapping"))
     return found
+
+
+def says_who_speaks(column: Column) -> bool:
+    said = {chats.ROLES.get(h["name"].strip().lower()) for h in column.histogram if h["name"].strip()}
+    return {"user", "assistant"} <= said and None not in said
 
 
 def called(names: list[str]) -> str:

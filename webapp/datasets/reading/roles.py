@@ -21,6 +21,8 @@ COMPARED = 1_000  # rows from which it is told what a column holds
 IN_ORDER = "a column of texts, taken in the order of the file"
 FEW_VALUES = 20  # different short values, as labels have
 SEEN = 500  # characters of a text that tell its script
+STEM = 4  # letters of a word that stay in most of its forms
+SAME_WORDS = 0.8  # of a text that was made of another one
 NATIVE = (
     "deutsch englisch französisch chinesisch français anglais allemand chinois español inglés italiano português русский "
     "английский mandarin 中文 英文 汉语 漢語 英语 英語 日语 日本語 法语 德语 한국어"
@@ -226,16 +228,26 @@ def templated(mapping: dict[str, str], columns: list[Column], task: Task) -> tup
     return found, looked
 
 
-def repeated(rows: pl.LazyFrame, used: set[str], columns: list[Column]) -> set[str]:
-    """Columns that say once more what a used one says, as a ready-made prompt beside its parts does."""
-    free = [c.name for c in columns if c.name not in used and c.type == "text"]
+def repeated(rows: pl.LazyFrame, used: set[str], free: list[str]) -> set[str]:
+    """Of the columns `free` those that say once more what a used one says: a ready-made prompt beside its parts, a cleaned text."""
     few = first_rows(rows.select(pl.col(name).str.strip_chars() for name in {*free, *used}), COMPARED)
-    return {name for name in free if any(repeats(few, name, other) for other in used)}
+    return {name for name in free if any(repeats(few, name, other) or is_made_of(few, name, other) for other in used)}
 
 
 def repeats(few: pl.DataFrame, one: str, other: str) -> bool:
     full = few.filter((pl.col(one) != "") & (pl.col(other).str.len_chars() > 2))
     return full.height > 0 and int(full.select(pl.col(one).str.contains(pl.col(other), literal=True).sum()).item()) > 0.9 * full.height
+
+
+def is_made_of(few: pl.DataFrame, one: str, other: str) -> bool:
+    """Whether the words of one text are those of the other, in any form: lower case, without stop words, stemmed."""
+    pairs = few.filter(pl.col(one) != "").select(pl.col(one).str.slice(0, SEEN), pl.col(other).str.slice(0, 10 * SEEN)).head(SEEN).rows()
+    same = 0
+    for mine, its in pairs:
+        words, others = ([word[:STEM] for word in re.findall(r"\w+", text.lower())] for text in (mine, its))
+        known = {*others}
+        same += sum(word in known for word in words) >= SAME_WORDS * len(words) and len(words) > len(others) / 4
+    return same > 0.9 * len(pairs)
 
 
 def is_record(column: Column) -> bool:

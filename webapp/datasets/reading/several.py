@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,9 +18,11 @@ EXPLODE, FIRST, WHOLE, WAIT = "explode", "first", "whole", "wait"
 CHOICES = (EXPLODE, FIRST, WHOLE, WAIT)
 SEPARATORS = (";", "|", "#", ",", "、", "，", "；")
 MOST_VALUES = 50_000  # different cells that are looked at
+MOST_COMPARED = 5_000  # of which, the commonest, tell what stands between labels
 LONGEST = 200  # characters of a cell with several labels; a longer one is a text
 KNOWN = 0.5  # of the labels between separators stand alone elsewhere, or in two different cells
 DEPTH = 8
+DECIMAL = re.compile(r"[-+]?\d+[.,]\d+")  # one number
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Several:
         table = tuple(counted.collect(engine="streaming").iter_rows())
         if any(inside(cell) is not None for cell, _ in table):
             return cls(column, table, "")
-        return next((cls(column, table, sign) for sign in SEPARATORS if between({cell for cell, _ in table}, sign)), None)
+        common = {cell for cell, _ in table[:MOST_COMPARED]}
+        return next((cls(column, table, sign) for sign in SEPARATORS if between(common, sign)), None)
 
     def parts(self, cell: str) -> list[str] | None:
         bare = cell.strip()
@@ -164,7 +168,7 @@ def split(cell: str, sign: str) -> list[str]:
 def between(cells: set[str], sign: str) -> bool:
     """Whether this sign stands between labels: half of what it parts stands alone in another cell, or beside something else."""
     joined = [tuple(pieces) for cell in cells if len(cell) <= LONGEST and sign in cell and len(pieces := split(cell, sign)) > 1]
-    if not joined or len(cells) > MOST_VALUES // 10:
+    if not joined or all(DECIMAL.fullmatch(cell) for cell in cells if sign in cell):
         return False
     beside = Counter(piece for pieces in {frozenset(pieces) for pieces in joined} for piece in pieces)
     known = sum(piece in cells or times > 1 for piece, times in beside.items())
