@@ -15,7 +15,9 @@ def zipped(members):
 
 
 def test_an_archive_of_parts_becomes_a_version_with_its_parts(alice):
-    dataset = dropped(alice, as_tar({"train.csv": reviews(60), "dev.csv": reviews(20), "test.csv": reviews(30)}), "reviews.tar")
+    sides = {"train.csv": (60, b"wanted"), "dev.csv": (20, b"expected"), "test.csv": (30, b"hoped")}
+    parts = {name: reviews(rows).replace(b"expected", word) for name, (rows, word) in sides.items()}
+    dataset = dropped(alice, as_tar(parts), "reviews.tar")
     labour()
     version = dataset.latest_version
     assert version.splits == {"train": 60, "validation": 20, "test": 30} and version.rejected == 0

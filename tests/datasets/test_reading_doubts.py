@@ -58,7 +58,8 @@ def test_the_same_holds_for_a_column_that_names_the_parts(read):
 
 
 def test_numbers_that_a_program_wrote_with_a_point_are_joined_to_those_without(read, tmp_path):
-    report = read({"train": labelled("0.0", "1.0", "2.0"), "validation": labelled("0", "1", "2", rows=30)})
+    held = labelled("0", "1", "2", rows=30).replace(" No. ", " Held out ")
+    report = read({"train": labelled("0.0", "1.0", "2.0"), "validation": held})
     assert report["joins"] == {"0.0": "0", "1.0": "1", "2.0": "2"}
     assert set(asked(report)) == {"label_variants"}
     published = publishing(report, tmp_path / "version", labels=report["joins"])

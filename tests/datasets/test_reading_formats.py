@@ -98,7 +98,7 @@ def test_parts_below_keys_of_a_json_file_become_a_split(tmp_path):
 def test_two_files_are_read_as_parts_of_one_dataset(tmp_path):
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     train.write_text(csv_text(ROWS))
-    test.write_text(csv_text(reviews(20)))
+    test.write_text(csv_text(reviews(60)[40:]))
     report = reading({"train": train, "test": test}, tmp_path / "out")
     assert [f["rows_read"] for f in report["files"]] == [40, 20]
     assert report["plain"] and report["rows"] == 60

@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 
-from webapp.datasets.reading import PARTS, SPLIT, Column, Finding, roles
+from webapp.datasets.reading import PARTS, SPLIT, Column, FileReport, Finding, roles
 from webapp.datasets.reading.columns import part_of
 from webapp.datasets.reading.staging import first_rows
 from worker.nlp import Task
@@ -31,6 +31,7 @@ NAMING = {  # last words of the names of columns that tell of a text and are non
 TITLES = ("title", "titles", "headline", "标题")
 PERHAPS_NONE = {"none", ".", "..", "...", "unlabeled", "unlabelled", "unknown", "no label", "empty", "missing", "*", "无", "未知"}
 RARE = 0.6  # of the rows that each label would have if all had as many
+TOO_MANY = 0.1  # of the texts with two labels, or of the held-out rows that are taught too
 SIGN = r"^[^\w\s]{1,3}$"
 CODE = r"^[A-Z]{2,4}$"
 
@@ -176,6 +177,44 @@ def about_parts(
         text = f"No validation or test row has these labels, so nothing measures them: {listed}."
         found.append(Finding("unmeasured_label", text, count=len(unmeasured), column=column, asks="labels"))
     return found[:20], more
+
+
+# --- Texts that stand in two places -----------------------------------------------------------------------------------------
+def folded(mapping: dict[str, str], task: Task) -> pl.Expr:
+    """The same number for rows whose texts differ only in capitals and blanks; null where all are empty."""
+    texts = [
+        pl.col(mapping[role.name]).str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+        for role in roles.texts_of(task, mapping)
+    ]
+    return pl.when(pl.any_horizontal(text != "" for text in texts)).then(pl.struct(texts).hash(13))
+
+
+def about_leaks(rows: pl.LazyFrame, mapping: dict[str, str], task: Task) -> list[Finding]:
+    """Held-out rows, as the files bring them, whose text is learnt too. `rows` has the file's columns and `_part`."""
+    side = pl.col(mapping[SPLIT]) if SPLIT in mapping else pl.col("_part")
+    counted = rows.select(side.alias("side"), folded(mapping, task).alias("text")).drop_nulls().group_by("side", "text").agg(n=pl.len())
+    table = counted.collect(engine="streaming")
+    table = table.with_columns(pl.col("side").replace_strict({s: part_of(s) for s in table["side"].unique()}, return_dtype=pl.String))
+    held = table.filter(~pl.col("side").is_in(["", "train"]))
+    taught = int(held.join(table.filter(pl.col("side") == "train"), on="text", how="semi")["n"].sum())
+    rows_held = int(held["n"].sum())
+    if taught <= TOO_MANY * rows_held:
+        return []
+    text = f"{taught:,} of {rows_held:,} held-out rows have a text that also stands in the training rows. Scores on them say little."
+    return [Finding("leak", text, count=taught, asks="confirmation")]
+
+
+def about_sheets(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, sheets: list[FileReport]) -> list[Finding]:
+    """Sheets read as one table that hold the same texts may be two states of one. `rows` has the file's columns and `_file`."""
+    if len(sheets) < 2:
+        return []
+    texts = rows.filter(pl.col("_file").is_in([sheet.title for sheet in sheets])).select("_file", folded(mapping, task).alias("text"))
+    shared = texts.drop_nulls().unique().group_by("text").len().filter(pl.col("len") > 1).select(pl.len()).collect().item()
+    if not shared:
+        return []
+    names = ", ".join(sheet.sheet for sheet in sheets[:10])
+    text = f"The sheets {names} were read as one table, yet they share texts: {shared:,}. Choose one of them if it is a copy of another."
+    return [Finding("several_sheets", text, count=shared, asks="sheet")]
 
 
 # --- Columns --------------------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
         about_labels(looked, mapping[label.name])
         about_parts(looked, rows, mapping, label)
         usable = dict(counted.filter(pl.col("usable") > 0).select(label.name, "usable").head(MOST_COUNTED).iter_rows())
-    total = about_texts(mapped, looked, mapping, task, whole, progress)
+    total = about_texts(mapped, looked, mapping, task, whole, progress, by_row)
     for name in looked.nothing:
         total -= usable.pop(name, 0)
     if by_row:
@@ -234,7 +234,9 @@ def spelling(name: str) -> str:
 
 
 # --- Texts ----------------------------------------------------------------------------------------------------------------
-def about_texts(rows: pl.LazyFrame, looked: Looked, mapping: dict[str, str], task: Task, whole: pl.Expr, progress: Progress) -> int:
+def about_texts(
+    rows: pl.LazyFrame, looked: Looked, mapping: dict[str, str], task: Task, whole: pl.Expr, progress: Progress, may_ask: bool
+) -> int:
     """How many rows have all the texts that they need; all else goes into `looked`. `rows` has the mapped roles as columns."""
     progress("comparing", 0, 3)
     texts, needed, label = roles.texts_of(task, mapping), roles.needed_of(task, mapping), roles.label_of(task, mapping)
@@ -255,8 +257,14 @@ def about_texts(rows: pl.LazyFrame, looked: Looked, mapping: dict[str, str], tas
     duplicates = looked.statistics["duplicates"] = int(pairs["n"].sum()) - pairs.height
     say(looked, "duplicates", duplicates, "Rows that repeat another row exactly (copies stay on one side of the split)", "info")
     if label:
-        conflicts = looked.statistics["conflicts"] = int(pairs.group_by("t").len()["len"].gt(1).sum())
-        say(looked, "conflicting_labels", conflicts, "Texts with two different labels (check which one is right)", "warning")
+        times = pairs.group_by("t").len()["len"]
+        conflicts = looked.statistics["conflicts"] = int(times.gt(1).sum())
+        left = conflicts
+        if may_ask and conflicts and looked.joins:  # two spellings of one label are asked about as such
+            joined = hashes.select(text_hash.alias("t"), pl.col(label.name).replace(looked.joins).alias("r")).unique()
+            left = joined.group_by("t").len().select((pl.col("len") > 1).sum()).collect(engine="streaming").item()
+        asks = "confirmation" if may_ask and left > doubts.TOO_MANY * times.len() else ""
+        say(looked, "conflicting_labels", conflicts, "Texts with two different labels (check which one is right)", "warning", asks)
     progress("comparing", 2, 3)
     nearly, sampled = near_duplicates(good, key if label else compared(good, key, needed))
     looked.statistics |= {"near_duplicates": nearly, "near_sampled": sampled}
@@ -291,9 +299,9 @@ def a(label: str) -> str:
     return f"an {word}" if word[:1] in "aeiou" else f"a {word}"
 
 
-def say(looked: Looked, code: str, count: int, text: str, level: str) -> None:
+def say(looked: Looked, code: str, count: int, text: str, level: str, asks: str = "") -> None:
     if count:
-        looked.findings.append(Finding(code, f"{text}: {count:,}.", level, count))
+        looked.findings.append(Finding(code, f"{text}: {count:,}.", level, count, asks=asks))
 
 
 def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:

@@ -64,6 +64,7 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
             desks.append(desk)
     if elsewhere and all(file.member != options["member"] for file in files):
         raise elsewhere[0]
+    fill_invented(desks)
     gather_rejected(desks, out)
     how = (job.get("options") or {}).get(OPTION) or ""
     return report(job.get("task") or "", files, desks, job.get("mapping") or {}, progress, how).to_json()
@@ -89,6 +90,18 @@ def read_upload(
     if not read:
         raise failed[0]
     return sources.joined(name, read, failed)
+
+
+def fill_invented(desks: list[Desk]) -> None:
+    """A column that says where rows are from is empty for files that came alone: nobody can be asked to add what nobody brought."""
+    for name in dict.fromkeys(name for desk in desks for name in sorted(desk.invented)):
+        for desk in desks:
+            if name not in desk.originals:
+                filled = desk.staged_path.with_suffix(".told")
+                table = pl.scan_parquet(desk.staged_path, glob=False).with_columns(pl.lit("").alias(name))
+                table.sink_parquet(filled, compression="zstd")
+                filled.replace(desk.staged_path)
+                desk.originals[name] = name
 
 
 def gather_rejected(desks: list[Desk], out: Path) -> None:

@@ -78,6 +78,9 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         problems += looked.problems
         if several and several.rows:
             looked.findings = several.finding(how) + several.without_conflicts(looked.findings, how)
+        looked.findings += doubts.about_leaks(rows, mapping, task)
+        for one in dict.fromkeys((f.name, f.part) for f in files if f.sheet):
+            looked.findings += doubts.about_sheets(rows, mapping, task, [f for f in files if f.sheet and (f.name, f.part) == one])
         used = templates.sources(mapping, names)
         noticed += doubts.unused(rows, [c for c in found if c.name not in roles.columns_of_pairs(found)], used, task)
     if fits_better:
@@ -152,16 +155,19 @@ def lacks(lacking: list[Role], columns: list[Column], task: Task, files: list[Fi
 
 
 def together(files: list[FileReport]) -> pl.LazyFrame:
-    """All staged rows with their part and the title of their file; columns that one of the files lacks are refused by name."""
+    """All staged rows with their part and the title of their file. What the first file has and one of another upload lacks is
+    refused by name; the files of one upload were read for the columns that they share."""
     frames = [
         pl.scan_parquet(f.staged, glob=False).with_columns(pl.lit(f.part).alias("_part"), pl.lit(f.title).alias("_file")) for f in files
     ]
     names = [frame.collect_schema().names() for frame in frames]
+    of_first = [has for file, has in zip(files, names, strict=True) if file.name == files[0].name]
+    shared = [n for n in names[0] if all(n in has for has in of_first)]
     for file, has in zip(files[1:], names[1:], strict=True):
-        if lacking := [n for n in names[0] if n not in has]:
+        if lacking := [n for n in shared if n not in has]:
             text = f"{file.title} has no column {lacking[0]}, which {files[0].title} has. All files need the same columns."
             raise ReadingError("columns_differ", text, file=file.name, column=lacking[0])
-    return pl.concat([frame.select(names[0]) for frame in frames]).select("_row", "_part", "_file", pl.exclude("_row", "_part", "_file"))
+    return pl.concat([frame.select(shared) for frame in frames]).select("_row", "_part", "_file", pl.exclude("_row", "_part", "_file"))
 
 
 def about_files(files: list[FileReport]) -> list[Finding]:

@@ -199,3 +199,4 @@ def tell_apart(kept: list[tuple[Source, FileReport, Desk]]) -> None:
         pl.scan_parquet(desk.staged_path, glob=False).with_columns(pl.lit(name).alias(column)).sink_parquet(told, compression="zstd")
         told.replace(desk.staged_path)
         desk.originals[column] = column
+        desk.invented.add(column)

@@ -35,6 +35,7 @@ class Desk:
     blank: int = 0  # records without anything in their cells
     most_text: int = MOST_TEXT  # bytes of text that the file may become
     originals: dict[str, str] = field(default_factory=dict)  # unique name: name in the file
+    invented: set[str] = field(default_factory=set)  # columns that say where a row is from: the name of its sheet or file
     holds_records: bool = False  # its cells were read as what they are, lists and objects included
     labels: set[str] = field(default_factory=set)  # columns of which the file itself says that they hold labels
     findings: list[Finding] = field(default_factory=list)  # about the whole file
