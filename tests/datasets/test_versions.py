@@ -103,7 +103,11 @@ def test_labels_are_joined(alice):
 
 def test_two_or_three_files_keep_their_splits(alice):
     actor = actor_of(alice)
-    parts = {"train": reviews(60), "validation": reviews(12), "test": reviews(15)}
+    parts = {
+        "train": reviews(60),
+        "validation": reviews(12).replace(b"expected", b"wanted"),
+        "test": reviews(15).replace(b"expected", b"hoped"),
+    }
     uploads = {part: take(alice, content, f"{part}.csv") for part, content in parts.items()}
     dataset = read(Dataset.start(actor, "three", "classification", uploads))
     if dataset.state == "needs_mapping":  # the same texts stand in several files: that needs a look
