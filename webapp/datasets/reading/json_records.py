@@ -137,7 +137,7 @@ class Lists:
                 elif cell:
                     mixed.add(key)
         of_labels = {key for key in lengths if key in labels or is_label(key)}
-        joints = {key: joint for key, found in texts.items() if key not in WHOLE | mixed | of_labels and (joint := joint_of(found))}
+        joints = {key: joint for key, found in texts.items() if key not in WHOLE | mixed | set(labels) and (joint := joint_of(found))}
         pairs = {
             key: n
             for key, found in lengths.items()
