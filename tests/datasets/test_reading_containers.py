@@ -33,11 +33,6 @@ def read(tmp_path):
     return of
 
 
-@pytest.fixture
-def case(shared_cases, tmp_path):
-    return lambda name, **options: reading(shared_cases / name, tmp_path / "out", **options)
-
-
 def parquet(rows):
     data = io.BytesIO()
     pl.DataFrame(rows, schema=["text", "label"], orient="row").write_parquet(data)

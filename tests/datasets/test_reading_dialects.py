@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from tests.datasets.files import cells, codes, csv_text, reading, reviews
+from tests.datasets.files import cells, codes, csv_text, reviews
 
 ROWS = reviews(40, ("negative", "positive"))
 
@@ -16,21 +16,6 @@ def written(rows, **how):
     writer.writerow(["text", "label"])
     writer.writerows(rows)
     return out.getvalue()
-
-
-@pytest.fixture
-def read(tmp_path):
-    def of(data, name="rows.csv", **options):
-        path = tmp_path / name
-        path.write_bytes(data if isinstance(data, bytes) else data.encode())
-        return reading(path, tmp_path / "out", **options)
-
-    return of
-
-
-@pytest.fixture
-def case(shared_cases, tmp_path):
-    return lambda name, **options: reading(shared_cases / name, tmp_path / "out", **options)
 
 
 # --- The header is one name short (R) ---------------------------------------------------------------------------------------

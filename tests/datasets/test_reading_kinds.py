@@ -15,21 +15,6 @@ from webapp.datasets.reading import MIB, ReadingError
 ROWS = reviews(40, ("negative", "positive"))
 
 
-@pytest.fixture
-def read(tmp_path):
-    def of(data, name="rows.csv", **options):
-        path = tmp_path / name
-        path.write_bytes(data if isinstance(data, bytes) else data.encode())
-        return reading(path, tmp_path / "out", **options)
-
-    return of
-
-
-@pytest.fixture
-def case(shared_cases, tmp_path):
-    return lambda name, **options: reading(shared_cases / name, tmp_path / "out", **options)
-
-
 def zipped(*names, **members):
     data = io.BytesIO()
     zip_with(data, {**dict.fromkeys(names, "<x/>"), **members})

@@ -27,11 +27,6 @@ def as_json(records):
     return json.dumps(records).encode()
 
 
-@pytest.fixture
-def case(shared_cases, tmp_path):
-    return lambda name, **options: reading(shared_cases / name, tmp_path / "out", **options)
-
-
 def lines(records):
     return "".join(json.dumps(record) + "\n" for record in records)
 

@@ -13,7 +13,7 @@ import tempfile
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SUITES = ["tests/work/test_claims.py", "tests/work/test_turns.py", "tests/runs/test_engine_verbs.py", "tests/runs/test_engine_cursor.py"]
+SUITES = [f"tests/{name}.py" for name in ("work/test_claims", "work/test_turns", "runs/test_engine_verbs", "runs/test_engine_cursor")]
 
 
 def programs():
