@@ -88,3 +88,32 @@ def test_all_encodings_that_people_meet_can_be_chosen(alice, signed_in):
     page = signed_in(alice).get(f"/datasets/{dataset.pk}/").content.decode()
     for name in ("EUC-KR", "ISO-2022-JP", "Windows-1257", "ISO-8859-2", "KOI8-U", "Big5", "Windows-874"):
         assert f"<option>{name}</option>" in page
+
+
+def test_what_was_found_names_the_first_rows_that_it_is_about(alice, signed_in):
+    lines = reviews().decode().strip().split("\n")
+    text = lines[1].rpartition(",")[0]
+    lost = [f"{text},positive", "Nobody has labelled this one yet.,", ",positive"]
+    dataset = read(dropped(alice, "\n".join([*lines, *lost]).encode()))
+    found = {finding["code"]: finding["rows"] for finding in dataset.latest_import.report["findings"]}
+    last = len(lines) + 3
+    assert [at["row"] for at in found["missing_label"]] == [last - 1] and [at["row"] for at in found["missing_text"]] == [last]
+    assert [at["row"] for at in found["conflicting_labels"]] == [2, last - 2]
+    page = signed_in(alice).get(f"/datasets/{dataset.pk}/").content.decode()
+    assert f'<a href="#row-2">2</a>, {last - 2}' in page and 'id="row-2"' in page
+    assert 'href="#problems"' in page and 'id="problems" open' in page
+
+
+def test_labels_that_are_about_to_be_joined_are_not_called_too_few(alice):
+    rows = reviews() + b"One more text that nobody has read,Negativ\nAnd a last one that everybody likes,positve\n"
+    dataset = read(dropped(alice, rows))
+    found = dataset.latest_import.report
+    assert found["joins"] == {"Negativ": "negative", "positve": "positive"}
+    assert not {"rare_class", "imbalance"} & {finding["code"] for finding in found["findings"]}
+
+
+def test_the_page_tells_no_language_that_is_not_written_in_an_encoding(alice):
+    rows = "text,label\n" + "".join(f"房间{i}非常干净，早餐也很好吃 {i}。,{'正负'[i % 2]}面\n" for i in range(60))
+    dataset = read(dropped(alice, rows.encode("gb18030")))
+    readings = dataset.latest_import.report["files"][0]["readings"]
+    assert readings[0]["encoding"] == "GB18030" and readings[0]["language"] in {"", "Chinese"}

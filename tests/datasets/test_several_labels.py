@@ -265,6 +265,23 @@ def test_the_page_tells_what_each_choice_gives_and_takes_one(alice, signed_in):
     assert {label["name"]: label["rows"] for label in dataset.latest_version.labels} == COUNTS
 
 
+def test_the_page_offers_to_wait_and_a_choice_ends_the_waiting(alice, signed_in):
+    dataset, browser = asked_about(alice), signed_in(alice)
+    page = browser.get(f"/datasets/{dataset.pk}/").content.decode()
+    assert 'name="several_labels" value="wait"' in page and "user:" not in page  # a list of labels is no dialogue
+    roles = {f"role-{i}": role for i, role in enumerate(("text", "label"))}
+    browser.post(f"/datasets/{dataset.pk}/versions/", {**roles, "several_labels": "wait"})
+    labour()
+    dataset.refresh_from_db()
+    assert dataset.state == "needs_mapping" and not dataset.versions.exists()
+    page = browser.get(f"/datasets/{dataset.pk}/").content.decode()
+    assert "Waiting" in page and 'value="wait"' not in page
+    browser.post(f"/datasets/{dataset.pk}/versions/", {**roles, "several_labels": "first"})
+    labour()
+    dataset.refresh_from_db()
+    assert (dataset.state, dataset.latest_version.rows) == ("ready", 40)
+
+
 def test_the_api_tells_and_takes_the_answer(alice, client):
     dataset, address = asked_about(alice), "/api/v1/datasets"
     given = {"headers": {"Authorization": f"Bearer {ApiToken.make(alice, 'test', ['read', 'write'])[1]}"}}

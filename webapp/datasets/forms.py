@@ -22,6 +22,7 @@ SEVERAL_LABELS = {  # what can become of rows with several labels
     "explode": _("A row for each label"),
     "first": _("The first label only"),
     "whole": _("Each cell as one name"),
+    "wait": _("Wait"),
 }
 OF_THE_ROWS = ("label_variants", "conflicting_labels", "duplicates", "near_duplicates", "rare_class", "imbalance")  # a version has its own
 LABELS_SHOWN = 200  # that can be joined on the page
@@ -36,6 +37,7 @@ ANSWERED = {  # where on the page a question is answered: option (anchor, what t
     "task": ("task", _("Choose the task")),
     "labels": ("labels", _("Edit the labels")),
     "several_labels": ("several", _("Choose what becomes of them")),
+    "accept_rejected": ("problems", _("See the rows")),
     **dict.fromkeys(("header_row", "delimiter", "sheet", "member"), ("reading", _("Change how it was read"))),
 }
 
@@ -264,8 +266,23 @@ class Mapping:
             known = [f for f in known if f["code"] not in OF_THE_ROWS]
         seen = {(finding["code"], finding["column"]): finding for finding in [*known, *tried]}
         listed = [finding for finding in seen.values() if finding["code"] != "other_task"]  # which stands above the table, with its button
+        shown, several = {row["row"] for row in self.preview}, len(self.reading.report["files"]) > 1
+
+        def places(finding: dict[str, Any]) -> list[dict[str, Any]]:
+            """The rows that it is about; those of the preview can be linked."""
+            return [
+                {"row": at["row"], "file": at["file"] if several else "", "shown": at["row"] in shown and not several}
+                for at in finding.get("rows", [])
+            ]
+
         listed = [
-            {**f, "is_open": bool(f.get("asks")) and f["level"] != "error", "answered": ANSWERED.get(f.get("asks", ""))} for f in listed
+            {
+                **f,
+                "places": places(f),
+                "is_open": bool(f.get("asks")) and f["level"] != "error",
+                "answered": ANSWERED.get(f.get("asks", "")),
+            }
+            for f in listed
         ]
         return sorted(listed, key=lambda f: (("error", "warning", "info").index(f["level"]), not f["is_open"]))
 

@@ -90,6 +90,7 @@ class Finding:
     count: int = 0
     column: str = ""
     asks: str = ""
+    rows: list[dict[str, Any]] = field(default_factory=list)  # the first that it is about, where it is about some: [{"row", "file"}]
 
 
 @dataclass(frozen=True)

