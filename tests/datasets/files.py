@@ -61,12 +61,12 @@ def workbook_of(path, rows):
     write_book(path, {"data": rows})
 
 
-def book_of(path, sheets):
-    """A workbook of {sheet: rows}."""
-    write_book(path, {name: list(enumerate(rows, 1)) for name, rows in sheets.items()})
+def book_of(path, sheets, merged=()):
+    """A workbook of {sheet: rows}; `merged` are ranges such as "A2:A4" of each sheet."""
+    write_book(path, {name: list(enumerate(rows, 1)) for name, rows in sheets.items()}, merged)
 
 
-def write_book(path, sheets):
+def write_book(path, sheets, merged=()):
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     links = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     packed = "http://schemas.openxmlformats.org/package/2006"
@@ -89,7 +89,9 @@ def write_book(path, sheets):
         listed = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>' for n, name in enumerate(sheets, 1))
         book.writestr("xl/workbook.xml", f'<workbook xmlns="{main}" xmlns:r="{links}"><sheets>{listed}</sheets></workbook>')
         for n, rows in enumerate(sheets.values(), 1):
-            book.writestr(f"xl/worksheets/sheet{n}.xml", f'<worksheet xmlns="{main}"><sheetData>{row_xml(rows)}</sheetData></worksheet>')
+            ranges = "".join(f'<mergeCell ref="{each}"/>' for each in merged)
+            body = f"<sheetData>{row_xml(rows)}</sheetData>" + (f"<mergeCells>{ranges}</mergeCells>" if merged else "")
+            book.writestr(f"xl/worksheets/sheet{n}.xml", f'<worksheet xmlns="{main}">{body}</worksheet>')
 
 
 def row_xml(rows):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.datasets.cast import dropped, labour, reviews, take
 from tests.datasets.test_reading_tasks import sentences, squad, table
-from webapp.datasets.models import Dataset
+from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.pages import SAMPLES
 from webapp.people.access import actor_of
 from worker.nlp import TASKS
@@ -52,6 +52,10 @@ def test_every_sample_becomes_a_version_by_one_click_and_its_pages_are_drawn(sig
     assert task.title in body and all(role.label in body for role in task.roles if role.name in version.mapping)
     assert ('class="bars"' in body) == bool(version.labels)
     assert ("Baselines" in body) == bool(version.baselines["scores"])
+    intervals = [each for named in version.baselines["intervals"].values() for each in named.values()]
+    assert ('title="95 % interval"' in body) == bool(version.baselines["scores"]) and all(low <= high for low, high in intervals)
+    DatasetVersion.objects.update(baselines={name: version.baselines[name] for name in ("split", "rows", "scores")})  # as an older home
+    assert "95 % interval" not in client.get(f"/datasets/{dataset.pk}/").content.decode()
     assert client.get(f"/datasets/{dataset.pk}/versions/1/rows/0/").status_code == 200
     assert client.get(f"/datasets/{dataset.pk}/mapping/").status_code == 200
     listed = client.get("/datasets/").content.decode()

@@ -288,6 +288,7 @@ def test_baselines_are_computed_for_every_task_that_has_some(read, tmp_path, slu
     known = {metric.name for metric in TASKS[slug].metrics}
     assert found["rows"] == published["splits"]["test"]
     assert all(scores.keys() <= known for scores in found["scores"].values())
+    assert found["intervals"].keys() == found["scores"].keys()
 
 
 # --- The sets that people know ----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from webapp.datasets.reading import Limits, ReadingError
 from webapp.datasets.reading.baselines import baselines
 from webapp.datasets.reading.read import read as read_verb
 from webapp.datasets.reading.split import alike, keyed
+from worker.nlp import certainty
 
 
 @pytest.fixture
@@ -217,6 +218,8 @@ def test_baselines_are_measured_on_the_held_out_rows(read, tmp_path):
     measured = baselines({"path": published["path"], "task": "classification"}, Limits(), lambda *_: None)
     assert (measured["split"], measured["rows"]) == ("test", 30)
     assert measured["scores"]["majority"]["macro_f1"] < 0.3 < measured["scores"]["tfidf_word"]["macro_f1"]
+    low, high = measured["intervals"]["tfidf_word"]["accuracy"]
+    assert [low, high] == certainty.wilson(30 * measured["scores"]["tfidf_word"]["accuracy"], 30)
 
 
 def test_rows_without_a_text_or_label_are_listed_before_anything_is_accepted(read):

@@ -282,6 +282,14 @@ def test_the_page_of_a_finished_run_stands_it_beside_the_baselines(signed_in, al
     assert "&lt;b&gt;good&lt;/b&gt;" in text and "<b>good</b>" not in text
 
 
+def test_a_baseline_says_how_sure_it_is_where_that_was_measured(signed_in, alice, team):
+    run = made.done(team, alice)
+    assert "12.1 to 24.9" not in said(signed_in(alice).get(page_of(run)))
+    run.version.baselines["intervals"] = {"majority": {"macro_f1": [0.121, 0.249]}}
+    run.version.save(update_fields=["baselines"])
+    assert "12.1 to 24.9" in said(signed_in(alice).get(page_of(run)))
+
+
 def test_try_it_is_brought_from_the_playground_once_there_is_a_model(signed_in, alice, team, running):
     run = made.done(team, alice, name="finished", version=running.version, base=running.base)
     assert f'hx-get="/playground/models/{run.result_id}/try/"' in said(signed_in(alice).get(page_of(run)))

@@ -156,7 +156,9 @@ def test_baselines_speak_of_the_tasks_metrics(task):
     frame = pl.DataFrame(rows_for(task))
     scores = task.baselines(frame.filter(pl.col("_split") == "train"), frame.filter(pl.col("_split") == "test"))
     for values in scores.values():
+        intervals = values.pop("intervals", {})
         assert set(values) <= {metric.name for metric in task.metrics} and task.primary_metric in values
+        assert set(intervals) <= set(values) and all(low <= values[name] <= high for name, (low, high) in intervals.items())
 
 
 @pytest.mark.parametrize(("task", "family", "method"), WAYS)

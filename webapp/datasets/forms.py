@@ -29,7 +29,7 @@ LABELS_SHOWN = 200  # that can be joined on the page
 OFFERED = 60  # columns for a template; others can be written by hand
 OF_THE_MAPPING = (  # findings that another mapping ends, by how their codes begin
     *("missing_", "bad_", "label_", "no_role", "conflicting_labels", "records_as_text", "markup_as_text", "placeholders", "same_text"),
-    *("proportions", "untaught_label", "unmeasured_label", "unused_text", "columns_guessed"),
+    *("proportions", "untaught_label", "unmeasured_label", "unused_text", "columns_guessed", "chat_as_text", "several_questions"),
 )
 ANSWERED = {  # where on the page a question is answered: option (anchor, what the link says)
     "encoding": ("encodings", _("Compare the readings")),

@@ -134,14 +134,15 @@ def measured(version: DatasetVersion) -> list[Metric]:
 
 
 def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
-    scores = version.baselines.get("scores", {})
-    return [
-        {
-            "title": _(BASELINES.get(name, name)),
-            "values": [m.shown(score[m.name]) if m.name in score else "" for m in measured(version)],
-        }
-        for name, score in scores.items()
-    ]
+    """What each scored; an older version has no intervals."""
+    scores, intervals = version.baselines.get("scores", {}), version.baselines.get("intervals", {})
+
+    def value(metric: Metric, name: str) -> dict[str, Any]:
+        between = intervals.get(name, {}).get(metric.name)
+        shown = metric.shown(scores[name][metric.name]) if metric.name in scores[name] else ""
+        return {"shown": shown, "between": [metric.shown(end) for end in between] if between else []}
+
+    return [{"title": _(BASELINES.get(name, name)), "values": [value(metric, name) for metric in measured(version)]} for name in scores]
 
 
 def statistics(version: DatasetVersion) -> list[tuple[str, str, str]]:

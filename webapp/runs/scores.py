@@ -67,10 +67,16 @@ class Standing:
     @property
     def beside(self) -> list[dict[str, Any]]:
         """The rivals as the page draws them, weakest first; the last one is the run itself."""
-        found = [(_(BASELINES.get(name, name)), score) for name, score in self.rivals] + [(_("This run"), self.score)]
+        intervals = self.run.version.baselines.get("intervals", {})
+        found = [(_(BASELINES.get(name, name)), score, intervals.get(name, {}).get(self.metric.name)) for name, score in self.rivals]
         return [
-            {"title": title, "shown": "–" if score is None else self.metric.shown(score), "width": self.width(score)}
-            for title, score in found
+            {
+                "title": title,
+                "shown": "–" if score is None else self.metric.shown(score),
+                "interval": interval_shown(self.metric, interval),
+                "width": self.width(score),
+            }
+            for title, score, interval in [*found, (_("This run"), self.score, self.interval)]
         ]
 
     def width(self, score: float | None) -> str:

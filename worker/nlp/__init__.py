@@ -69,8 +69,9 @@ class Task:
         """Settings that so many rows and this label histogram ask for: {setting name: (value, the reason as a sentence)}."""
         return rows_of.advice(rows)
 
-    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
-        """Baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES."""
+    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, Any]]:
+        """Baselines on two polars frames of mapped rows: {name: {metric: value}}; names are keys of BASELINES. Beside the metrics
+        of each may stand "intervals": {metric: [low, high]}."""
         return {}
 
     # --- models of others (no torch) ---

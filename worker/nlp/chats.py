@@ -248,6 +248,8 @@ def _is_message(named: Named) -> bool:
 def _speaker(named: Named) -> Any:
     """Whoever speaks, in the words of the record; None where it does not say."""
     speaker = next((named[key] for key in SPEAKER if key in named), None)
+    if speaker is None and str(named.get("type")).lower() in ROLES:  # LangChain
+        speaker = named["type"]
     return speaker.get("role") if isinstance(speaker, dict) else speaker  # {"author": {"role": "user"}}
 
 

@@ -159,7 +159,7 @@ class Classification(Task):
             found["epochs"] = (min(20, 6000 // rows), f"There are only {rows:,} rows, so the model needs to see them more often.")
         return found
 
-    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, Any]]:
         def columns(frame: Any) -> tuple[list[str], list[str]]:
             texts = frame["text"] if "pair" not in frame.columns else frame["text"] + " ||| " + frame["pair"]
             return texts.to_list(), frame["label"].to_list()

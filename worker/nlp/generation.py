@@ -72,7 +72,7 @@ class Generation(Written):
             _("Prompt"),
             required=False,
             takes_records=True,
-            hints=("prompt", "instruction", "question", "input", "query", "提示", "指令", "问题"),
+            hints=("prompt", "instruction", "question", "input", "query", "message", "提示", "指令", "问题"),
             follows=("input", "context"),
             is_key=True,
             help=_("The input to the model. It is read, not learnt."),
@@ -92,7 +92,7 @@ class Generation(Written):
             takes_records=True,
             hints=(
                 *("text", "messages", "conversation", "conversations", "content", "document", "paragraphs", "story"),
-                *("dialog", "dialogue", "chat", "turns", "文本", "内容"),
+                *("dialog", "dialogue", "chat", "turns", "contents", "文本", "内容"),
             ),
             leads=LEADS,
             without="completion",
@@ -110,7 +110,7 @@ class Generation(Written):
             _("Earlier turns"),
             required=False,
             kind="data",
-            hints=("history",),
+            hints=("history", "chat_history"),
             help=_("The conversation before the prompt (JSON): pairs of question and answer, or messages."),
         ),
         Role(

@@ -113,7 +113,7 @@ MOST_WEIGHTS = 30_000_000
 MOST_ROWS = 100_000
 
 
-def text_baselines(train: tuple[list[str], list[str]], held_out: tuple[list[str], list[str]]) -> dict[str, dict[str, float]]:
+def text_baselines(train: tuple[list[str], list[str]], held_out: tuple[list[str], list[str]]) -> dict[str, dict[str, Any]]:
     """What costs nothing: always the commonest label, and logistic regression on TF-IDF of words and of letters.
 
     Trained on the first 100,000 rows at most; left out where labels times words pass 30 million.
@@ -129,8 +129,10 @@ def text_baselines(train: tuple[list[str], list[str]], held_out: tuple[list[str]
     number = {name: i for i, name in enumerate(names)}
     true = np.array([number[name] for name in held_labels])
 
-    def scored(answers: Sequence[str]) -> dict[str, float]:
-        return label_metrics(confusion_matrix(true, np.array([number[a] for a in answers]), len(names)))[0]
+    def scored(answers: Sequence[str]) -> dict[str, Any]:
+        said = np.array([number[a] for a in answers])
+        numbers = label_metrics(confusion_matrix(true, said, len(names)))[0]
+        return {**numbers, "intervals": label_intervals(said, true, len(names))}
 
     if not texts or not held_texts:
         return {}

@@ -11,7 +11,7 @@ from typing import Any
 
 import regex
 
-from worker.nlp.certainty import RESAMPLES
+from worker.nlp.certainty import RESAMPLES, of_means
 from worker.nlp.languages import SPAN_WORD, pieces, plain, words
 
 ROUGE = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL"}
@@ -45,6 +45,11 @@ def rouge(answer: str, references: Sequence[str]) -> dict[str, float]:
 def mean_of(scores: Sequence[dict[str, float]]) -> dict[str, float]:
     """The mean of each number over all rows."""
     return {name: sum(each[name] for each in scores) / len(scores) for name in (scores[0] if scores else ())}
+
+
+def mean_and_intervals(scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """The same, and how sure so few rows make them."""
+    return {**mean_of(scores), "intervals": of_means(scores)}
 
 
 def translation_metrics(answers: Sequence[str], references: Sequence[str], language: str) -> tuple[dict[str, float], dict[str, str]]:

@@ -120,7 +120,7 @@ class QuestionAnswering(Task):
             found.append(("start", _("The start is not a whole number.")))
         return found
 
-    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, Any]]:
         """The sentence that shares the rarest runs of letters with the question (cosine of TF-IDF); where rows lack an answer,
         always saying that there is none."""
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -132,12 +132,13 @@ class QuestionAnswering(Task):
         except ValueError:
             return {}
         gold = [right_answers(row) for row in held_out.iter_rows(named=True)]
-        never = {"no_answer": overlap.mean_of([overlap.span_scores("", right) for right in gold])} if not all(gold) else {}
+        silent = [overlap.span_scores("", right) for right in gold]
+        never = {"no_answer": overlap.mean_and_intervals(silent)} if not all(gold) else {}
         scores, vectors = [], {context: vectorizer.transform(each) for context, each in passages.items()}
         for row in held_out.iter_rows(named=True):
             nearest = (vectors[row["context"]] @ vectorizer.transform([row["question"]]).T).toarray().argmax()
             scores.append(overlap.span_scores(passages[row["context"]][nearest], right_answers(row)))
-        return {"nearest_sentence": overlap.mean_of(scores), **never}
+        return {"nearest_sentence": overlap.mean_and_intervals(scores), **never}
 
     def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
         return () if families.has_head(config, HEAD) else None

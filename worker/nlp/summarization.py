@@ -100,12 +100,12 @@ class Summarization(Written):
     def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
         return rows_of.text_problems(row, ("document", _("The document is empty.")), ("summary", _("The summary is empty.")))
 
-    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, Any]]:
         scores = []
         for row in held_out.head(language.TRIED_ROWS.default).iter_rows(named=True):
             lead = [row["document"][a:b] for a, b in sentences(row["document"])[:3]]
             scores.append(overlap.rouge(together(lead), [row["summary"]]))
-        return {"lead_3": overlap.mean_of(scores)} if scores else {}
+        return {"lead_3": overlap.mean_and_intervals(scores)} if scores else {}
 
     def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
         """Pegasus, T5, and a BART that was tuned: that one also says how short a summary may be."""

@@ -101,10 +101,12 @@ class Translation(Written):
     def problems(self, row: dict[str, Any]) -> list[tuple[str, str]]:
         return rows_of.text_problems(row, ("source", _("The source is empty.")), ("target", _("The translation is empty.")))
 
-    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Any, held_out: Any) -> dict[str, dict[str, Any]]:
         few = held_out.head(language.TRIED_ROWS.default)  # what a run answers too
         sources, targets = few["source"].to_list(), few["target"].to_list()
-        return {"copy": overlap.translation_metrics(sources, targets, language_of(targets))[0]}
+        spoken = language_of(targets)
+        intervals = overlap.translation_intervals(sources, targets, spoken)
+        return {"copy": {**overlap.translation_metrics(sources, targets, spoken)[0], "intervals": intervals}}
 
     def comes_with(self, config: dict[str, Any]) -> tuple[str, ...] | None:
         """Marian knows one direction; the models of many languages must be told theirs."""

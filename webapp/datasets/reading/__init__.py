@@ -9,7 +9,8 @@ Pure Python without Django: everything here runs in a child process with capped 
     publish    {"staged": [{"part", "path", "file"}] (of the report), "task", "mapping": {role: column}, "labels": {from: to},
                 "several_labels"?, "accept_rejected": bool, "seed": 13, "shares": [0.8, 0.1, 0.1], "out": folder,
                 "problems": the report's problems?, "kept": [label] of the report?}                  -> Published as JSON
-    baselines  {"path": a version's Parquet file, "task"}                  -> {"split", "rows", "scores": {name: {metric: value}}}
+    baselines  {"path": a version's Parquet file, "task"}
+                                      -> {"split", "rows", "scores": {name: {metric: value}}, "intervals": {name: {metric: [low, high]}}}
 
 In `mapping` a column goes by its unique name (`Column.name`), and several by a template (templates.py); the key "split" names a
 column that says which part a row belongs to. In `labels` a label joined to "" is dropped: its rows are rejected. One joined to itself is a label even if it usually says

@@ -26,4 +26,6 @@ def baselines(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[s
         train = train.sample(MOST_ROWS, seed=13)
     measured = rows.filter(pl.col("_split") == held_out).collect(engine="streaming")
     progress("baselines", 0, 1)
-    return {"split": held_out, "rows": measured.height, "scores": task.baselines(train, measured)}
+    scores = task.baselines(train, measured)
+    intervals = {name: score.pop("intervals") for name, score in scores.items() if "intervals" in score}
+    return {"split": held_out, "rows": measured.height, "scores": scores, "intervals": intervals}

@@ -21,6 +21,8 @@ HEAD = 256 * 1024  # bytes that are tasted
 MOST_FAULTS = 10_000  # broken quotes in one file
 STARTS = re.compile(r'(?m)(?:^|\t)"')  # cells of a tab-separated table that begin with a quotation mark,
 WHOLE = re.compile(r'(?:^|(?<=[\t\n]))"[^"\t]*(?:""[^"\t]*)*"(?=[\t\n]|$)')  # and those that also end with it
+ONE_COLUMN = re.compile(r'(?:"(?:[^"]|"")*+"\n+)++')
+WRAPPED = re.compile(r'"(?:[^"\n]|"")*+"')  # a line that is one quoted cell
 SAYS = re.compile(r'"?sep=([,;|\t ])"?[,;|\t]*\n', re.IGNORECASE)  # a first line that Excel understands
 RULE = re.compile(r"[|+:=\s-]*")  # drawn below the names of columns
 LOOK = 30  # lines in which a rule may be found
@@ -170,7 +172,8 @@ class Sniffed:
 
 def sniff(text: str, options: dict[str, Any], named_csv: bool) -> Sniffed | None:
     """None: these are lines of plain text, not a table."""
-    best, sure = max(((d, taste(text, d)) for d in candidates(text, options.get("delimiter"))), key=lambda pair: pair[1])
+    dialects = [d for d in candidates(text, options.get("delimiter")) if d.quoting or not is_one_column(text)]
+    best, sure = max(((d, taste(text, d)) for d in dialects), key=lambda pair: pair[1])
     if best == Dialect("\t") and len(STARTS.findall(text)) > 2 * len(WHOLE.findall(text)):
         best = Dialect("\t", quoting=False)
     least = 0.0 if options.get("delimiter") else 0.4 if named_csv or best.ruled else 0.7 if best.delimiter == "\t" else 0.95
@@ -225,6 +228,26 @@ def candidates(text: str, delimiter: str | None) -> list[Dialect]:
         if re.search(rf"(?:^|[{re.escape(''.join(signs))}]){cell}(?:$|[{re.escape(''.join(signs))}])", text, re.MULTILINE):
             dialects += [Dialect(d, marks=(first, last)) for d in signs]
     return dialects
+
+
+def is_one_column(text: str) -> bool:
+    """Whether each record is one quoted cell, whatever stands in it."""
+    match = ONE_COLUMN.match(text)
+    return match is not None and match.end() > 0.9 * len(text)
+
+
+def is_wrapped(text: str) -> bool:
+    """Whether each line stands in quotation marks as a whole, which happens to a table that is saved as a table once more."""
+    lines = [line for line in text.split("\n")[:LOOK] if line.strip()]
+    if len(lines) < 3 or not all(map(WRAPPED.fullmatch, lines)):
+        return False
+    inside = unwrapped("\n".join(lines)).split("\n")
+    named = [sign for sign in DELIMITERS if {name.strip(' "').lower() for name in inside[0].split(sign)} & headers.known_names()]
+    return any(all(sign in line for line in inside) for sign in named)
+
+
+def unwrapped(text: str) -> str:
+    return "\n".join(line[1:-1].replace('""', '"') if WRAPPED.fullmatch(line) else line for line in text.split("\n"))
 
 
 def is_torn(cells: list[str], dialect: Dialect) -> bool:

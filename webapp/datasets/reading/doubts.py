@@ -10,6 +10,7 @@ import polars as pl
 from webapp.datasets.reading import PARTS, SPLIT, Column, FileReport, Finding, roles
 from webapp.datasets.reading.columns import part_of
 from webapp.datasets.reading.staging import first_rows
+from webapp.datasets.reading.values import opened
 from worker.nlp import Task
 from worker.spec import Role
 
@@ -18,7 +19,11 @@ RECORD = r"^\s*(\[\s*(\]|[\[{\"'\d-][\s\S]*\])|\{\s*[\"'][\s\S]*\})\s*$"  # a li
 MARKUP = r"^\s*<(!doctype|\?xml|[a-zA-Z][\w:-]*(\s[^>]*)?/?>[\s\S]*>\s*$)"
 PLACEHOLDER = (
     r"(?i)^\s*(lorem ipsum.*|todo|tbd|tba|xxx+|foo(bar)?|asdf+|placeholder.*|insert text.*|text goes here|sample text|\[(deleted|removed)\]"
-    r"|\d+ bytes|<binary>|version https://git-lfs\.github\.com/spec/v1.*|#(n/a|ref!|name\?|value!|div/0!|null!|num!))\s*$"
+    r"|\d+ bytes|<binary>|\\N|version https://git-lfs\.github\.com/spec/v1.*|#(n/a|ref!|name\?|value!|div/0!|null!|num!))\s*$"
+)
+MARKS = (  # of who speaks, written into a text
+    r"<\|(im_start|user|assistant|start_header_id|eot_id|end_of_text|system)\|>|\[/?INST\]|<start_of_turn>|<(human|bot)>:"
+    r"|(?m:^\s*(### ?(Instruction|Response|Human|Assistant|User|Input)\b|(Human|Assistant|USER|ASSISTANT): ))"
 )
 MOST_ALIKE = 0.3  # of the rows may hold one and the same text
 FEW_ROWS = 20  # below which that says nothing
@@ -30,6 +35,8 @@ NAMING = {  # last words of the names of columns that tell of a text and are non
     *("author", "name", "names", "user", "username", "location", "address", "city", "country", "agent", "id"),
     *("at", "date", "time", "timestamp", "path", "filename", "url", "urls", "uri", "link", "links"),
 }
+ABOUT = {"metadata", "meta", "info", "tokens", "entities", "spans", "images", "videos", "files", "options", "tools", "functions"}
+DEPTH = 8  # of records in a cell
 TITLES = ("title", "titles", "headline", "标题")
 PERHAPS_NONE = {"none", ".", "..", "...", "unlabeled", "unlabelled", "unknown", "no label", "empty", "missing", "*", "无", "未知"}
 RARE = 0.6  # of the rows that each label would have if all had as many
@@ -64,6 +71,14 @@ def about_text(few: pl.DataFrame, role: Role, mapping: dict[str, str], task: Tas
     if markup > full.len() / 2:
         text = f"The column {column} holds markup such as “{shown(full[0])}”. Its tags would be learnt too."
         say("markup_as_text", text, markup, cell.str.contains(MARKUP))
+    marked = int(full.str.contains(MARKS).sum()) if role.takes_records else 0
+    if marked > full.len() / 2:
+        first = full.filter(full.str.contains(MARKS)).str.extract(f"({MARKS})", 1)[0].strip()
+        text = (
+            f"The column {column} holds chats written out as texts, with marks such as “{shown(first)}”. The marks would be learnt as "
+            "words. Bring each chat as a list of role and content, or confirm that it is meant so."
+        )
+        say("chat_as_text", text, marked, cell.str.contains(MARKS))
     idle = int(full.str.contains(PLACEHOLDER).sum())
     if idle:
         first = full.filter(full.str.contains(PLACEHOLDER))[0]
@@ -235,9 +250,10 @@ def about_sheets(rows: pl.LazyFrame, mapping: dict[str, str], task: Task, sheets
 def unused(rows: pl.LazyFrame, columns: list[Column], used: set[str], task: Task) -> list[Finding]:
     """Columns without a role that hold texts which a person would want learnt, unless a used one says the same."""
     whole = sum(role.required and role.kind == "text" for role in task.roles) > 1  # then a title is no part of what is asked
-    free = [c.name for c in columns if c.name not in used and reads_as_text(c) and not (whole and c.name.lower() in TITLES)]
+    others = [c for c in columns if c.name not in used]
+    free = [c.name for c in others if reads_as_text(c) and not (whole and c.name.lower() in TITLES)]
     again = roles.repeated(rows, used, free) if free else set[str]()
-    left = [name for name in free if name not in again]
+    left = [c.name for c in others if (c.name in free and c.name not in again) or goes_on(c, used) or holds_texts(c)]
     if not left:
         return []
     listed = ", ".join(left[:10])
@@ -250,3 +266,36 @@ def reads_as_text(column: Column) -> bool:
     words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.name).lower())
     is_naming = words[-1] in NAMING or words[0].startswith("file")
     return column.type == "text" and column.distinct > roles.FEW_VALUES and column.prose > PROSE and not is_naming
+
+
+def goes_on(column: Column, used: set[str]) -> bool:
+    """Whether it is another item of a list of which one is used."""
+    base, _, number = column.name.rpartition(".")
+    return number.isdigit() and column.type == "text" and any(name.rpartition(".")[0] == base for name in used if base)
+
+
+def holds_texts(column: Column) -> bool:
+    """Whether its cells are records in which people wrote or chose something: answers, replies, labels with their scores."""
+    is_about = re.split(r"[\W_]+", column.name.lower())[-1] in ABOUT
+    return not is_about and any(is_written(opened(cell, DEPTH)) for cell in column.examples)
+
+
+def is_written(value: Any) -> bool:
+    if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
+        return False
+    named = {str(key).lower() for each in value for key in each}
+    texts = [cell for each in value for cell in each.values() if isinstance(cell, str)]
+    return bool(named & {"label", "labels"}) or any(len(text.split()) >= WORDS for text in texts)
+
+
+def about_rivals(columns: list[Column], mapping: dict[str, str], task: Task) -> list[Finding]:
+    """Columns that are called as the label is, in another part of the record: "sentiment.label" and "topic.label"."""
+    label = roles.label_of(task, mapping)
+    base, _, last = mapping[label.name].rpartition(".") if label else ("", "", "")
+    if not label or not base:
+        return []
+    rivals = [c.name for c in columns if c.name.rpartition(".")[2] == last and 1 < c.distinct <= roles.FEW_VALUES]
+    if len(rivals) < 2:
+        return []
+    text = f"Several columns may be the label: {', '.join(rivals[:10])}. {mapping[label.name]} was taken."
+    return [Finding("several_questions", text, count=len(rivals), column=mapping[label.name], asks="mapping")]

@@ -16,6 +16,8 @@ Names = dict[str, list[str]]  # dotted column: the names of its classes, by numb
 def class_names(features: Any, prefix: str = "") -> Names:
     """The classes of each column of labels, lists of labels included."""
     found: Names = {}
+    if isinstance(features, list):  # as the cards of data sets have them
+        features = {str(f["name"]): f.get("dtype", f) for f in features if isinstance(f, dict) and "name" in f}
     for name, feature in features.items() if isinstance(features, dict) else ():
         if names := names_of(feature):
             found[f"{prefix}{name}"] = names
@@ -32,7 +34,10 @@ def names_of(feature: Any) -> list[str]:
         return []
     if feature.get("_type") in ("Sequence", "List", "LargeList"):
         return names_of(feature.get("feature"))
-    names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    inner = next((feature[name] for name in ("sequence", "list") if isinstance(feature.get(name), dict)), feature)
+    card = inner.get("class_label")
+    names = card.get("names") if isinstance(card, dict) else feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    names = list(names.values()) if isinstance(names, dict) else names
     return [str(name) for name in names] if isinstance(names, list) else []
 
 

@@ -144,7 +144,7 @@ class Lists:
             if len(found) == 1
             and 0 < (n := min(found)) <= 5
             and key not in WHOLE
-            and not (n > 2 and key in joints)
+            and not (n > 1 + (not is_short(key)) and key in joints)
             and not (n > 1 and key in of_labels)
         }
         return cls(pairs, joints)
@@ -169,6 +169,12 @@ def is_label(key: str) -> bool:
     hints = {hint for task in TASKS.values() for role in task.roles if role.is_label for hint in role.hints}
     name = key.rsplit(".", 1)[-1].strip().lower()
     return bool({name, name.removesuffix("s"), name.removesuffix("es"), re.sub("ies$", "y", name)} & hints)
+
+
+def is_short(key: str) -> bool:
+    """Whether a column is called as summaries are, whose sentences belong together however few they are."""
+    hints = {hint for task in TASKS.values() for role in task.roles if role.shorter for hint in role.hints}
+    return key.rsplit(".", 1)[-1].strip().lower() in hints
 
 
 def joint_of(texts: list[str]) -> str:

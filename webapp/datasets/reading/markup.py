@@ -84,17 +84,28 @@ def parsed(path: Path, desk: Desk) -> Any:
 
 
 def cells_of(each: Any) -> list[tuple[int, list[str]]]:
-    rows = []
+    rows, below = [], dict[int, tuple[int, str]]()  # what reaches down from the rows above: {column: (rows, text)}
     for number, row in enumerate(each.iter("tr"), 1):
         cells: list[str] = []
+        above, below = below, {at: (left - 1, text) for at, (left, text) in below.items() if left > 1}
         for cell in row.iterchildren("td", "th"):
+            while len(cells) in above:
+                cells.append(above[len(cells)][1])
             for line_break in cell.iter("br"):
                 line_break.tail = "\n" + (line_break.tail or "")
             inside = "\n".join(" ".join(line.split()) for line in cell.text_content().split("\n"))
-            spans = cell.get("colspan", "1")
-            cells += [inside.strip(), *[""] * (min(int(spans), SPANS) - 1 if spans.isascii() and spans.isdigit() else 0)]
+            if (rows_below := span_of(cell, "rowspan") - 1) > 0:
+                below[len(cells)] = (rows_below, inside.strip())
+            cells += [inside.strip(), *[""] * (span_of(cell, "colspan") - 1)]
+        while len(cells) in above:
+            cells.append(above[len(cells)][1])
         rows.append((number, cells))
     return rows
+
+
+def span_of(cell: Any, name: str) -> int:
+    said = cell.get(name, "1").strip()
+    return min(max(1, int(said)), SPANS) if said.isascii() and said.isdigit() else 1
 
 
 def is_data(cells: list[tuple[int, list[str]]]) -> bool:

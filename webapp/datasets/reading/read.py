@@ -288,6 +288,11 @@ def read_table(first: str, blocks: Any, desk: Desk, options: dict[str, Any], fil
     if tagged.is_conll(first):
         desk.findings.append(tagged.no_task_yet(desk.name))
         return read_tagged("conll", ["text", "tokens", "tags"], tagged.conll_rows(blocks, desk), desk, file)
+    if delimited.is_wrapped(first):
+        desk.findings.append(
+            Finding("layout", f"Each line of {desk.name} stands in quotation marks as a whole; they were taken off.", "info")
+        )
+        first, blocks = delimited.unwrapped(first), (delimited.unwrapped(block.decode()).encode() for block in blocks)
     inner = (file.member or desk.name).lower()
     sniffed = delimited.sniff(first, options, inner.removesuffix(".txt").endswith(TABLES))
     if sniffed is None and options.get("texts") and documents.has_documents(first):

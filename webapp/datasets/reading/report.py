@@ -81,7 +81,8 @@ def report(slug: str, files: list[FileReport], desks: list[Desk], wanted: dict[s
         looked.findings += doubts.about_leaks(rows, mapping, task)
         for one in dict.fromkeys((f.name, f.part) for f in files if f.sheet):
             looked.findings += doubts.about_sheets(rows, mapping, task, [f for f in files if f.sheet and (f.name, f.part) == one])
-        used = templates.sources(mapping, names)
+        used = set(templates.sources(mapping, names))
+        noticed += doubts.about_rivals(found, mapping, task) if all(d.labels == set() for d in desks) else []
         noticed += doubts.unused(rows, [c for c in found if c.name not in roles.columns_of_pairs(found)], used, task)
     if fits_better:
         text = f"This looks like data for {fits_better.title.lower()}: switch the task if that is what you want."
@@ -262,7 +263,7 @@ def about_rows(desks: list[Desk]) -> list[Finding]:
         "not_json": "Lines that are no JSON, rejected",
         "no_record": "Lines that hold no record, rejected",
         "unknown_key": "Records with other columns than the rest",
-        "not_labelled": "Records that were skipped or that nobody has labelled, left out",
+        "not_labelled": "Records without a label that counts (skipped, not labelled or labelled differently), left out",
         "error_cell": "Cells that hold an error of the spreadsheet",
     }
     counts: Counter[str] = Counter()

@@ -176,7 +176,7 @@ def between(cells: set[str], sign: str) -> bool:
 
 
 # --- Columns of 0 and 1 ---------------------------------------------------------------------------------------------------
-YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
+YES, NO = {"1", "1.0", "true", "yes", "x", "✓", "✔"}, {"0", "0.0", "false", "no", ""}
 
 
 def classes_beside(columns: list[tuple[str, set[str]]], rows: pl.LazyFrame) -> list[str]:
@@ -199,8 +199,12 @@ def is_one(name: str) -> pl.Expr:
 def gathered(rows: pl.LazyFrame, flags: list[str], name: str) -> pl.LazyFrame:
     """With one more column: the names of the columns that are 1, a list of them where there are several."""
 
+    above = {flag.rpartition(".")[0] for flag in flags}  # of {"cats": {"SPAM": 1, "HAM": 0}}
+    shared = len(above.pop()) + 1 if len(above) == 1 and all("." in flag for flag in flags) else 0
+
     def label(marks: dict[str, bool]) -> str:
         chosen = [flag for flag in flags if marks[flag]]
-        return chosen[0] if len(chosen) == 1 else as_json(chosen) if chosen else ""
+        names = [flag[shared:] for flag in chosen]
+        return names[0] if len(names) == 1 else as_json(names) if names else ""
 
     return rows.with_columns(pl.struct(is_one(flag).alias(flag) for flag in flags).map_elements(label, return_dtype=pl.String).alias(name))

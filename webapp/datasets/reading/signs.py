@@ -36,6 +36,19 @@ PROGRAM = Other("a program")
 PICKLE = Other("a Python pickle, which is never opened because it may run code", PARQUET)
 WORD = Other("a Word document", AS_TEXT)
 SLIDES = Other("a presentation (PowerPoint)", AS_TEXT)
+NOTATIONS = (  # of text, that would be learnt with all their signs
+    (re.compile(r"(?:---\n)?- (\w+): .*\n(?:  .*\n)+- \1: "), Other("a list in YAML", "Save it as JSON, or its columns as CSV.")),
+    (re.compile(r"(?:%.*\n|\s*\n)*@relation\s", re.IGNORECASE), Other("an ARFF file of Weka", "Save it as CSV there.")),
+    (
+        re.compile(r'(?:#.*\n|\s*\n)*(?:msgctxt ".*"\n)?msgid "'),
+        Other("a catalogue of translations (gettext)", "Convert it to TMX or CSV."),
+    ),
+    (
+        re.compile(r"(?:WEBVTT\b.*\n(?:.*\n)*?|\d+\n)\d{2}:\d{2}(?::\d{2})?[.,]\d{3} --> "),
+        Other("a file of subtitles", "Save the lines that are spoken as plain text, or with their translation as CSV."),
+    ),
+    (re.compile(r"(?:[+-]?\d+(?:\.\d+)?(?: \d+:[-+.\deE]+)+ *\n){3}"), Other("a table of numbers (LIBSVM) without texts")),
+)
 SIGNS: tuple[tuple[bytes, str | Other], ...] = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
@@ -211,7 +224,7 @@ def of_text(path: Path, head: bytes) -> str | Other:
         return Other("a dump of a database (SQL)", "Load it there, and export the table as CSV.")
     if is_mail(start):
         return Other("an e-mail", AS_TEXT)
-    return "text"
+    return next((other for pattern, other in NOTATIONS if pattern.match(start)), "text")
 
 
 def loosely(head: bytes) -> str:

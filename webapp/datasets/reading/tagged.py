@@ -38,9 +38,20 @@ def is_conll(head: str) -> bool:
     """Words with a tag in the last column, an empty line after each sentence."""
     lines = head.split("\n")[:400]
     full = [line.split() for line in lines if line.strip() and not line.startswith(("#", OUTSIDE))]
+    if len(full) > 5 and sum(is_conllu(cells) for cells in full) >= ENOUGH * len(full):
+        return True
     tagged = [cells for cells in full if len(cells) > 1 and TAG.fullmatch(cells[-1])]
     gaps = any(not line.strip() for line in lines[:-1])
     return gaps and len(full) > 5 and len(tagged) >= ENOUGH * len(full) and len({cells[-1] for cells in tagged}) > 1
+
+
+def is_conllu(cells: list[str]) -> bool:
+    """A word of CoNLL-U: its number, the word, its lemma, its part of speech and six more."""
+    return (
+        len(cells) == 10
+        and cells[0].replace(".", "").replace("-", "").isdigit()
+        and cells[3].replace("_", "").isupper() | (cells[3] == "_")
+    )
 
 
 def conll_rows(blocks: Iterable[bytes], desk: Desk) -> Iterator[tuple[int, list[str]]]:
@@ -48,7 +59,8 @@ def conll_rows(blocks: Iterable[bytes], desk: Desk) -> Iterator[tuple[int, list[
     first, held = 0, list[list[str]]()
 
     def sentence() -> Iterator[tuple[int, list[str]]]:
-        words, tags = [cells[0] for cells in held], [cells[-1] for cells in held]
+        word, tag = (1, 3) if all(map(is_conllu, held)) else (0, -1)
+        words, tags = [cells[word] for cells in held], [cells[tag] for cells in held]
         row = [" ".join(words), as_json(words), as_json(tags)]
         if sum(map(len, row)) > desk.limits.cell:
             desk.reject(first, "too_long", f"The sentence in line {first:,} is longer than {desk.limits.cell // MIB} MB.", [row[0][:500]])
@@ -56,6 +68,8 @@ def conll_rows(blocks: Iterable[bytes], desk: Desk) -> Iterator[tuple[int, list[
             yield first, row
 
     for number, line in lines_of(blocks):
+        if line.startswith("# ") and not TAG.fullmatch(line.split()[-1]):
+            continue  # a remark about the sentence
         if line.strip() and not line.startswith(OUTSIDE):
             first = number if not held else first
             held.append(line.split())

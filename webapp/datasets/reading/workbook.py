@@ -96,7 +96,11 @@ def cells_of(book: CalamineWorkbook, name: str, of: str, limits: Limits) -> list
     if cells > limits.cells or sheet.total_width > limits.columns:
         text = f"The sheet {name} has {cells:,} cells; at most {limits.cells:,} can be read. Save it as CSV."
         raise ReadingError("too_large", text, file=of)
-    return [[as_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
+    rows = [[as_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
+    for (top, left), (bottom, right) in sheet.merged_cell_ranges or []:
+        for row in rows[top + 1 : bottom + 1] if left == right else []:  # one that reaches across columns is a title
+            row[left] = rows[top][left]
+    return rows
 
 
 def size_of_table(rows: list[list[str]]) -> int:

@@ -109,10 +109,11 @@ def only(values: list[Any]) -> Any:
 
 def recognised(records: list[Any]) -> Shape:
     """The shape of these records; a plain one where none of the known ones fits."""
-    from webapp.datasets.reading.shapes import argilla, label_studio, prodigy, squad, tokens
+    from webapp.datasets.reading.shapes import argilla, conversations, label_studio, prodigy, squad, tokens
 
     known: tuple[type[Shape], ...] = (
-        *(squad.Squad, label_studio.Tasks, label_studio.Plain, argilla.Records, argilla.Feedback, argilla.Classified),
-        *(prodigy.Prodigy, tokens.Tags, tokens.Spans, Messages),
+        *(squad.Coqa, squad.Squad, label_studio.Tasks, label_studio.Plain),
+        *(argilla.Records, argilla.Feedback, argilla.Flat, argilla.Classified),
+        *(prodigy.Prodigy, conversations.Gemini, conversations.Tree, conversations.Arena, tokens.Tags, tokens.Spans, Messages),
     )
     return next((shape for kind in known if (shape := kind.of(records))), Shape())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from webapp.datasets.reading.shapes import LeftOut, Record, Shape, agreed, dicts, only
 from webapp.datasets.reading.shapes.tokens import is_spans
-from webapp.datasets.reading.values import as_text
+from webapp.datasets.reading.values import as_text, opened
 
+DEPTH = 8  # of answers that stand as text in a cell
+BESIDE = ("id", "external_id", "status", "metadata")  # what a record of version 2 keeps outside of its fields
 OUT = {"discarded", "draft", "pending"}  # responses that do not count
 
 
@@ -99,6 +102,57 @@ def short(value: Any) -> Any:
     if isinstance(value, list) and value and not is_spans(value):
         return only([each.get("value", each) if isinstance(each, dict) else each for each in value])
     return value
+
+
+class Flat(Records):
+    """The same records as a table, as to_datasets() and the hub have them: text, label.responses, label.responses.status,
+    label.suggestion; before version 2 label (a list of {value, status}) and label-suggestion."""
+
+    def __init__(self, records: Sequence[Record] = ()) -> None:
+        super().__init__([unflattened(record) for record in records])
+
+    @staticmethod
+    def fits(record: Record) -> bool:
+        return bool(questions_of(record))
+
+    def rows(self, record: Any) -> Iterator[Record]:
+        yield from super().rows(unflattened(record) if isinstance(record, dict) else record)
+
+
+def questions_of(record: Record) -> list[str]:
+    """Those that a row of a table answers."""
+    answered = [name[: -len(".responses")] for name in record if name.endswith(".responses") and f"{name}.status" in record]
+    proposed = [name[: -len(".suggestion")] for name in record if name.endswith(".suggestion") and f"{name}.score" in record]
+    older = [name[: -len("-suggestion")] for name in record if name.endswith("-suggestion")]
+    return list(dict.fromkeys([*answered, *proposed, *(name for name in older if name in record)]))
+
+
+def unflattened(record: Record) -> Record:
+    """A row of a table as a record of version 2."""
+    questions = questions_of(record)
+    theirs = {q: [name for name in record if name == q or name.startswith((f"{q}.", f"{q}-suggestion"))] for q in questions}
+    others = {name: cell for name, cell in record.items() if not any(name in names for names in theirs.values())}
+    beside: Record = {name: others.pop(name) for name in BESIDE if name in others}
+    proposed = {q: {"value": inside(record.get(f"{q}.suggestion", record.get(f"{q}-suggestion")))} for q in questions}
+    fields = {name: cell for name, cell in others.items() if name not in {"_server_id", "vectors"}}
+    return {**beside, "fields": fields, "responses": {q: given(record, q) for q in questions}, "suggestions": proposed}
+
+
+def given(record: Record, question: str) -> list[Record]:
+    """The answers to a question as people gave them, each with what became of it."""
+    values = inside(record.get(f"{question}.responses", record.get(question)))
+    status = inside(record.get(f"{question}.responses.status"))
+    if isinstance(values, dict):  # the hub keeps lists beside each other
+        values, status = values.get("value"), values.get("status")
+    if isinstance(values, list) and all(isinstance(each, dict) for each in values):
+        return list(values)
+    said, became = (each if isinstance(each, list) else [] for each in (values, status))
+    return [{"value": value, "status": state} for value, state in zip_longest(said, became[: len(said)])]
+
+
+def inside(cell: Any) -> Any:
+    """A list may stand as text in a cell; an empty cell is no answer."""
+    return (opened(cell, DEPTH) or cell or None) if isinstance(cell, str) else cell
 
 
 class Classified(Shape):

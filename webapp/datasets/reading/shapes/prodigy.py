@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from webapp.datasets.reading import Finding
-from webapp.datasets.reading.shapes import LeftOut, Record, Shape, only
+from webapp.datasets.reading.shapes import LeftOut, Record, Shape, dicts, only
 from webapp.datasets.reading.shapes.tokens import is_spans
 from webapp.datasets.reading.values import as_text
 
@@ -44,7 +44,9 @@ class Prodigy(Shape):
         elif self.by_choice:
             if not isinstance(chosen := record.get("accept"), list) or not chosen:
                 raise LeftOut("none of the options was chosen")
-            yield {**kept, "accept": only(chosen)}
+            options = [(as_text(option.get("id")), option.get("text")) for option in dicts(record.get("options"))]
+            names = {number: text for number, text in options if number.isdigit()}  # others are called as they should be
+            yield {**kept, "accept": only([names.get(as_text(each)) or each for each in chosen])}
         else:
             yield kept
 

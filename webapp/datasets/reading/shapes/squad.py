@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Any
 
+from webapp.datasets.reading import Finding
 from webapp.datasets.reading.layouts import as_record
-from webapp.datasets.reading.shapes import Record, Shape, dicts
+from webapp.datasets.reading.shapes import LeftOut, Record, Shape, dicts
 from webapp.datasets.reading.values import as_text, opened
 
 DEPTH = 8  # of answers that stand as text in a cell
+UNKNOWN = "unknown"  # an answer of CoQA that the passage does not give
 STARTS = ("answer_start", "start", "answer_starts", "starts", "span_start")
 
 
@@ -39,6 +41,45 @@ class Squad(Shape):
             yield as_record(record)
 
 
+class Coqa(Shape):
+    """{"story", "questions": [..], "answers": [..]}: a conversation about a passage, one question after the other."""
+
+    title = "conversations about passages (CoQA)"
+
+    @staticmethod
+    def fits(record: Record) -> bool:
+        asked = record.get("questions")
+        if not isinstance(asked, list) or passage_of(record) is None:
+            return False
+        return len(asked) == len(list(answers_in_turn(record.get("answers")))) > 0
+
+    def rows(self, record: Any) -> Iterator[Record]:
+        if not isinstance(record, dict) or not self.fits(record):
+            raise LeftOut("it has not an answer for each question")
+        passage = passage_of(record)
+        others = {name: record[name] for name in ("id", "source", "filename", "name") if name in record}
+        for question, (said, span) in zip(record["questions"], answers_in_turn(record["answers"]), strict=True):
+            asked = question.get("input_text") if isinstance(question, dict) else question
+            literal = next((text for text in (said, span) if text and text in passage), "")
+            yield {"context": passage, "question": asked, **answer_of([literal or said] if said != UNKNOWN else [], passage), **others}
+
+    def findings(self, name: str) -> list[Finding]:
+        text = f"The questions of {name} follow each other: one that only says “And then?” is learnt without the ones before it."
+        return [*super().findings(name), Finding("follow_up_questions", text, asks="confirmation")]
+
+
+def answers_in_turn(answers: Any) -> Iterator[tuple[str, str]]:
+    """(the answer, the words of the passage that it rests on) for each question; lists may stand beside each other."""
+    if isinstance(answers, dict):
+        lists = {name: cells for name, cells in answers.items() if isinstance(cells, list)}
+        answers = [dict(zip(lists, cells, strict=False)) for cells in zip(*lists.values(), strict=False)]
+    for each in answers if isinstance(answers, list) else []:
+        if isinstance(each, dict):
+            yield as_text(each.get("input_text", each.get("text"))).strip(), as_text(each.get("span_text")).strip()
+        else:
+            yield as_text(each).strip(), ""
+
+
 def has_passages(record: Record) -> bool:
     paragraphs = record.get("paragraphs")
     return isinstance(paragraphs, list) and (not paragraphs or any(isinstance(p, dict) and "qas" in p for p in paragraphs))
@@ -53,7 +94,8 @@ def questions_of(paragraph: Record, more: Record) -> Iterator[Record]:
 
 def passage_of(record: Record) -> Any:
     return next(
-        (record[name] for name in ("context", "passage", "paragraph", "text", "document") if isinstance(record.get(name), str)), None
+        (record[name] for name in ("context", "passage", "paragraph", "text", "document", "story") if isinstance(record.get(name), str)),
+        None,
     )
 
 
