@@ -3,11 +3,12 @@
 import gzip
 import io
 import json
+import zipfile
 
 import polars as pl
 import pytest
 
-from tests.datasets.files import codes, csv_text, reading, reviews, workbook_of, zip_link, zip_with
+from tests.datasets.files import codes, csv_text, publishing, reading, reviews, workbook_of, zip_link, zip_with
 from webapp.datasets.reading import ReadingError
 
 ROWS = reviews(40)
@@ -104,13 +105,49 @@ def test_two_files_are_read_as_parts_of_one_dataset(tmp_path):
     assert report["plain"] and report["rows"] == 60
 
 
-def test_files_with_different_columns_are_refused_by_name(tmp_path):
+def zipped(tmp_path, files):
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for path in files.values():
+            archive.write(path, path.name)
+    return tmp_path / "data.zip"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("header", ["text", "text,verdict", "id,text"])
+def test_test_rows_without_the_label_are_left_out_and_asked_about(tmp_path, packed, header):
+    files = {part: tmp_path / f"{part}.csv" for part in ("train", "test")}
+    files["train"].write_text(csv_text(ROWS))
+    rows = [
+        f'{n if header == "id,text" else ""},"{text}"'.lstrip(",") + ",?" * (header == "text,verdict") for n, (text, _) in enumerate(ROWS)
+    ]
+    files["test"].write_text(header + "\n" + "\n".join(rows) + "\n")
+    report = reading(zipped(tmp_path, files) if packed else files, tmp_path / "out")
+    asked = [finding for finding in report["findings"] if finding["asks"]]
+    assert [finding["code"] for finding in asked] == ["other_files"] and asked[0]["asks"] == ("member" if packed else "confirmation")
+    assert "test.csv" in asked[0]["message"] and "“label”" in asked[0]["message"]
+    assert report["rows"] == len(ROWS) and report["mapping"] == {"text": "text", "label": "label"}
+    published = publishing(report, tmp_path / "version")
+    assert published["rows"] == len(ROWS) and min(published["splits"].values()) > 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_column_that_only_the_training_rows_have_stays_empty_elsewhere(tmp_path, packed):
+    files = {part: tmp_path / f"{part}.csv" for part in ("train", "test")}
+    files["train"].write_text("shop,text,label\n" + "".join(f'a,"{text}",{label}\n' for text, label in ROWS))
+    files["test"].write_text(csv_text([(f"{text} again", label) for text, label in ROWS]))
+    report = reading(zipped(tmp_path, files) if packed else files, tmp_path / "out")
+    assert [finding["code"] for finding in report["findings"] if finding["asks"]] == ["other_columns"]
+    rows = pl.read_parquet(publishing(report, tmp_path / "version")["path"])
+    assert rows.group_by("x_shop").len().sort("x_shop").rows() == [("", len(ROWS)), ("a", len(ROWS))]
+    assert set(rows.filter(pl.col("x_shop") == "")["_split"]) == {"test"}
+
+
+def test_a_file_that_is_about_something_else_is_left_out_by_name(tmp_path):
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     train.write_text(csv_text(ROWS))
-    test.write_text(csv_text(ROWS, header="text,verdict"))
-    with pytest.raises(ReadingError) as refused:
-        reading({"train": train, "test": test}, tmp_path / "out")
-    assert (refused.value.code, refused.value.file, refused.value.column) == ("columns_differ", "test.csv", "label")
+    test.write_text("price,shop\n" + "".join(f"{n},s{n}\n" for n in range(20)))
+    report = reading({"train": train, "test": test}, tmp_path / "out")
+    assert not report["plain"] and report["rows"] == len(ROWS)
 
 
 def test_numbers_and_nested_values_of_parquet_become_text(tmp_path):

@@ -15,6 +15,7 @@ from webapp.datasets.reading import (
     Finding,
     Limits,
     ReadingError,
+    agree,
     arrow,
     corpora,
     delimited,
@@ -48,7 +49,8 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
     out.mkdir(parents=True, exist_ok=True)
     desks, files = list[Desk](), list[FileReport]()
     texts = not job.get("task") or roles.suffices_alone(KINDS[job["task"]])
-    options, elsewhere = {**(job.get("options") or {}), "texts": texts}, list[ReadingError]()
+    known = {"texts": texts, "task": job.get("task") or "", "mapping": job.get("mapping") or {}}
+    options, elsewhere = {**(job.get("options") or {}), **known}, list[ReadingError]()
     for file in job["files"]:
         try:
             found = read_upload(file, out, options, limits, progress)
@@ -65,6 +67,15 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
     if elsewhere and all(file.member != options["member"] for file in files):
         raise elsewhere[0]
     fill_invented(desks)
+    settled = agree.settle(list(zip(files, desks, strict=True)), job.get("task") or "", job.get("mapping") or {})
+    for desk in desks:
+        if all(desk is not stays for _, stays in settled.stay):
+            desk.clear()
+    files, desks = [file for file, _ in settled.stay], [desk for _, desk in settled.stay]
+    desks[0].findings += settled.about_filled()
+    if settled.left_out:
+        text = f"Files that were left out: {sources.listed(list(settled.left_out))}. {settled.why_left_out()}"
+        desks[0].findings.append(Finding("other_files", text, count=len(settled.left_out), asks="confirmation"))
     gather_rejected(desks, out)
     how = (job.get("options") or {}).get(OPTION) or ""
     return report(job.get("task") or "", files, desks, job.get("mapping") or {}, progress, how).to_json()
@@ -89,7 +100,7 @@ def read_upload(
             failed.append(error)
     if not read:
         raise failed[0]
-    return sources.joined(name, read, failed)
+    return sources.joined(name, read, failed, options["task"], options["mapping"])
 
 
 def fill_invented(desks: list[Desk]) -> None:
@@ -97,11 +108,7 @@ def fill_invented(desks: list[Desk]) -> None:
     for name in dict.fromkeys(name for desk in desks for name in sorted(desk.invented)):
         for desk in desks:
             if name not in desk.originals:
-                filled = desk.staged_path.with_suffix(".told")
-                table = pl.scan_parquet(desk.staged_path, glob=False).with_columns(pl.lit("").alias(name))
-                table.sink_parquet(filled, compression="zstd")
-                filled.replace(desk.staged_path)
-                desk.originals[name] = name
+                agree.fill(desk, name)
 
 
 def gather_rejected(desks: list[Desk], out: Path) -> None:

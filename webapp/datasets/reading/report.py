@@ -14,7 +14,6 @@ from webapp.datasets.reading import (
     FileReport,
     Finding,
     Problem,
-    ReadingError,
     Report,
     delimited,
     doubts,
@@ -156,18 +155,12 @@ def lacks(lacking: list[Role], columns: list[Column], task: Task, files: list[Fi
 
 
 def together(files: list[FileReport]) -> pl.LazyFrame:
-    """All staged rows with their part and the title of their file. What the first file has and one of another upload lacks is
-    refused by name; the files of one upload were read for the columns that they share."""
+    """All staged rows with their part and the title of their file, with the columns that all of them have."""
     frames = [
         pl.scan_parquet(f.staged, glob=False).with_columns(pl.lit(f.part).alias("_part"), pl.lit(f.title).alias("_file")) for f in files
     ]
     names = [frame.collect_schema().names() for frame in frames]
-    of_first = [has for file, has in zip(files, names, strict=True) if file.name == files[0].name]
-    shared = [n for n in names[0] if all(n in has for has in of_first)]
-    for file, has in zip(files[1:], names[1:], strict=True):
-        if lacking := [n for n in shared if n not in has]:
-            text = f"{file.title} has no column {lacking[0]}, which {files[0].title} has. All files need the same columns."
-            raise ReadingError("columns_differ", text, file=file.name, column=lacking[0])
+    shared = [n for n in names[0] if all(n in has for has in names)]
     return pl.concat([frame.select(shared) for frame in frames]).select("_row", "_part", "_file", pl.exclude("_row", "_part", "_file"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from webapp.datasets.reading import FileReport, Finding, Limits, ReadingError, container, corpora, members, signs, workbook
+from webapp.datasets.reading import FileReport, Finding, Limits, ReadingError, agree, container, corpora, members, signs, workbook
 from webapp.datasets.reading.roles import FEW_VALUES
 from webapp.datasets.reading.staging import Desk
 
@@ -144,13 +144,18 @@ def listed(names: list[str]) -> str:
 
 
 # --- Together again -------------------------------------------------------------------------------------------------------
-def joined(name: str, read: list[tuple[Source, FileReport, Desk]], failed: list[ReadingError]) -> list[tuple[FileReport, Desk]]:
-    """The tables that have the same columns. Nobody is asked about parts and pieces; about all others, read or not, people are."""
-    kept = same_columns(read)
+def joined(
+    name: str, read: list[tuple[Source, FileReport, Desk]], failed: list[ReadingError], slug: str, wanted: dict[str, str]
+) -> list[tuple[FileReport, Desk]]:
+    """The tables that have the same columns. Nobody is asked about parts and pieces; about all others, read or not, people are.
+    `slug` and `wanted`: the task and the mapping, if somebody has said them."""
+    settled = agree.settle([(file, desk) for _, file, desk in read], slug, wanted)
+    kept = [each for each in read if any(each[2] is desk for _, desk in settled.stay)]
     first = kept[0][2]
-    unread = [*(source.title for source, _, desk in read if all(desk is not d for _, _, d in kept)), *(e.file or name for e in failed)]
+    first.findings += settled.about_filled()
+    unread = [*settled.left_out, *(e.file or name for e in failed)]
     if unread:
-        reason = failed[0].message if failed else f"Their columns differ from those of {kept[0][0].title}."
+        reason = failed[0].message if failed else settled.why_left_out()
         text = f"Files in {name} that were not read: {listed(unread)}. {reason}"
         first.findings.append(Finding("other_files", text, count=len(unread), asks="member"))
     by_part = Counter(source.part for source, _, _ in kept)
@@ -173,16 +178,6 @@ def joined(name: str, read: list[tuple[Source, FileReport, Desk]], failed: list[
             desk.findings = [finding for finding in desk.findings if finding not in told]
             told += desk.findings
     return [(replace(file, members=file.members if at == 0 else []), desk) for at, (_, file, desk) in enumerate(kept)]
-
-
-def same_columns(read: list[tuple[Source, FileReport, Desk]]) -> list[tuple[Source, FileReport, Desk]]:
-    """Those that go with the training rows, or else with the most rows."""
-    rows = dict[frozenset[str], int]()
-    for source, file, desk in read:
-        columns = frozenset(desk.originals)
-        rows[columns] = rows.get(columns, 0) + file.rows_read + (1 << 40 if source.part == "train" else 0)
-    base = max(rows, key=rows.__getitem__)
-    return [each for each in read if base <= each[2].originals.keys()]
 
 
 def tell_apart(kept: list[tuple[Source, FileReport, Desk]]) -> None:
