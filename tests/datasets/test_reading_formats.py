@@ -124,7 +124,7 @@ def test_test_rows_without_the_label_are_left_out_and_asked_about(tmp_path, pack
     report = reading(zipped(tmp_path, files) if packed else files, tmp_path / "out")
     asked = [finding for finding in report["findings"] if finding["asks"]]
     assert [finding["code"] for finding in asked] == ["other_files"] and asked[0]["asks"] == ("member" if packed else "confirmation")
-    assert "test.csv" in asked[0]["message"] and "“label”" in asked[0]["message"]
+    assert "test.csv has no column “label”, which" in asked[0]["message"]
     assert report["rows"] == len(ROWS) and report["mapping"] == {"text": "text", "label": "label"}
     published = publishing(report, tmp_path / "version")
     assert published["rows"] == len(ROWS) and min(published["splits"].values()) > 0

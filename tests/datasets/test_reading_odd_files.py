@@ -320,8 +320,9 @@ def test_lines_that_stand_in_quotation_marks_as_a_whole_are_rows(read, sign):
     assert found.is_plain and found.cells("text", "label") == ROWS
 
 
-def test_quoted_texts_of_one_column_stay_as_they_are(read):
-    found = read("one.csv", '"text"\n' + "".join(f'"{text}, said ""they"""\n' for text in TEXTS), "generation")
+@pytest.mark.parametrize("header", ['"text"', "text"])
+def test_quoted_texts_of_one_column_stay_as_they_are(read, header):
+    found = read("one.csv", f"{header}\n" + "".join(f'"{text}, said ""they"""\n' for text in TEXTS), "generation")
     assert found.cells("text")[0] == (f'{TEXTS[0]}, said "they"',)
 
 

@@ -17,8 +17,8 @@ Rows = Callable[[Desk, str], tuple[list[str], Iterator[Row], encodings.Guess]]  
 
 
 def texts(archive: Archive, found: list[tuple[str, str, Member]], room: Path, with_parts: bool) -> Rows:
-    """Rows of text, label and (where folders say so) split: one for each file, numbered as they stand in the archive."""
-    columns = ["text", "label", *([SPLIT] if with_parts and any(part for part, _, _ in found) else [])]
+    """Rows of text, label and file, and (where folders say so) split: one for each file, numbered as they stand in the archive."""
+    columns = ["text", "label", "file", *([SPLIT] if with_parts and any(part for part, _, _ in found) else [])]
 
     def rows(desk: Desk, ends: list[int], encoding: str) -> Iterator[Row]:
         with room.open("rb") as whole:
@@ -35,7 +35,7 @@ def texts(archive: Archive, found: list[tuple[str, str, Member]], room: Path, wi
                     desk.note(replace(problem, row=number, message=f"{member.name}: {problem.message}"))
 
                 clean = text.tidy(*without_bom(data, encoding), 1, note).decode()
-                cells = [clean.replace("\r\n", "\n").replace("\r", "\n").strip("\n"), label, part]
+                cells = [clean.replace("\r\n", "\n").replace("\r", "\n").strip("\n"), label, member.name, part]
                 if clean.strip():
                     yield number, cells[: len(columns)]
                 else:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ HEAD = 256 * 1024  # bytes that are tasted
 MOST_FAULTS = 10_000  # broken quotes in one file
 STARTS = re.compile(r'(?m)(?:^|\t)"')  # cells of a tab-separated table that begin with a quotation mark,
 WHOLE = re.compile(r'(?:^|(?<=[\t\n]))"[^"\t]*(?:""[^"\t]*)*"(?=[\t\n]|$)')  # and those that also end with it
-ONE_COLUMN = re.compile(r'(?:"(?:[^"]|"")*+"\n+)++')
+MOST_TASTED = 300  # records
 WRAPPED = re.compile(r'"(?:[^"\n]|"")*+"')  # a line that is one quoted cell
 SAYS = re.compile(r'"?sep=([,;|\t ])"?[,;|\t]*\n', re.IGNORECASE)  # a first line that Excel understands
 RULE = re.compile(r"[|+:=\s-]*")  # drawn below the names of columns
@@ -172,7 +173,9 @@ class Sniffed:
 
 def sniff(text: str, options: dict[str, Any], named_csv: bool) -> Sniffed | None:
     """None: these are lines of plain text, not a table."""
-    dialects = [d for d in candidates(text, options.get("delimiter")) if d.quoting or not is_one_column(text)]
+    dialects = candidates(text, options.get("delimiter"))
+    if is_one_column(text):
+        dialects = [dialect for dialect in dialects if dialect.quoting]
     best, sure = max(((d, taste(text, d)) for d in dialects), key=lambda pair: pair[1])
     if best == Dialect("\t") and len(STARTS.findall(text)) > 2 * len(WHOLE.findall(text)):
         best = Dialect("\t", quoting=False)
@@ -231,9 +234,15 @@ def candidates(text: str, delimiter: str | None) -> list[Dialect]:
 
 
 def is_one_column(text: str) -> bool:
-    """Whether each record is one quoted cell, whatever stands in it."""
-    match = ONE_COLUMN.match(text)
-    return match is not None and match.end() > 0.9 * len(text)
+    """Whether each record is one cell, and delimiters stand only within quotation marks."""
+    if '"' not in text:
+        return False
+    for sign in DELIMITERS:
+        found = [r for r in islice(records(text, Dialect(sign), 1, final=False), MOST_TASTED) if isinstance(r, Record)]
+        if any(len(record.cells) > 1 or record.broken for record in found) or not any(sign in cell for r in found for cell in r.cells):
+            continue
+        return True
+    return False
 
 
 def is_wrapped(text: str) -> bool:
@@ -268,7 +277,7 @@ def taste(text: str, dialect: Dialect) -> tuple[float, bool, float, int]:
     widths: Counter[int] = Counter()
     broken = first = 0
     for number, record in enumerate(records(text, dialect, 1)):
-        if number == 300 or isinstance(record, str):
+        if number == MOST_TASTED or isinstance(record, str):
             break
         if any(record.cells) and not (number == 0 and SAYS.match(text)):
             widths[len(record.cells)] += 1

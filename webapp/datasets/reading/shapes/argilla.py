@@ -140,13 +140,13 @@ def unflattened(record: Record) -> Record:
 
 def given(record: Record, question: str) -> list[Record]:
     """The answers to a question as people gave them, each with what became of it."""
-    values = inside(record.get(f"{question}.responses", record.get(question)))
-    status = inside(record.get(f"{question}.responses.status"))
-    if isinstance(values, dict):  # the hub keeps lists beside each other
-        values, status = values.get("value"), values.get("status")
-    if isinstance(values, list) and all(isinstance(each, dict) for each in values):
-        return list(values)
-    said, became = (each if isinstance(each, list) else [] for each in (values, status))
+    answers: Any = inside(record.get(f"{question}.responses", record.get(question)))
+    if isinstance(answers, list) and all(isinstance(each, dict) for each in answers):
+        return list(answers)
+    beside: Record = {"value": answers, "status": inside(record.get(f"{question}.responses.status"))}
+    if isinstance(answers, dict):  # the hub keeps lists beside each other
+        beside = answers
+    said, became = (each if isinstance(each, list) else [] for each in (beside.get("value"), beside.get("status")))
     return [{"value": value, "status": state} for value, state in zip_longest(said, became[: len(said)])]
 
 
