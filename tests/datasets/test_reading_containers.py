@@ -231,6 +231,8 @@ def test_the_folder_of_a_text_is_its_class(case, tmp_path):
     }  # fmt: skip
     held = split_of(publishing(report, tmp_path))["test"]
     assert held == {f[:2] for f in found if f[2] == "test"}
+    names = [name for (name,) in cells(report, "file")]
+    assert len(set(names)) == 60 and all(name.split("/")[-2] == label for name, (_, label, _) in zip(names, found, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])

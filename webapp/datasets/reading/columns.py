@@ -116,5 +116,7 @@ def part_of(value: str) -> str:
 
 
 def is_split(column: Column) -> bool:
+    if all(h["rows"] == 1 for h in column.histogram):
+        return False  # every row has one of its own, as the paths of files are
     named = {part_of(h["name"]) for h in column.histogram}
     return bool(named) and "" not in named and (len(named) > 1 or column.name.lower() in SPLIT_HINTS)
