@@ -263,17 +263,6 @@ def test_labels_with_scores_are_not_passed_over(read):
     assert "unused_text" in read("scores.jsonl", lines(record)).asked
 
 
-def test_crosses_below_the_names_of_classes_are_classes(read):
-    rows = "".join(f'"{text}",{",".join("x" if i % 3 == n else "" for n in range(3))}\n' for i, text in enumerate(TEXTS))
-    found = read("crosses.csv", "comment,spam,ham,promo\n" + rows)
-    assert found.is_plain and found.cells("text", "label")[:3] == list(zip(TEXTS, ("spam", "ham", "promo"), strict=False))
-
-
-def test_a_column_that_always_says_x_is_no_class(read):
-    rows = "".join(f'"{text}",x,{",".join("x" if i % 3 == n else "" for n in range(3))}\n' for i, text in enumerate(TEXTS))
-    assert read("crosses.csv", "comment,model,spam,ham,promo\n" + rows).cells("label")[:3] == [("spam",), ("ham",), ("promo",)]
-
-
 def test_categories_of_spacy_are_called_by_their_own_names(read):
     found = read("cats.jsonl", lines(lambda i: {"text": TEXTS[i], "cats": {"GOOD": float(i % 2), "BAD": float(1 - i % 2)}}))
     assert found.asked == {"classes_beside"} and found.cells("label")[:2] == [("BAD",), ("GOOD",)]

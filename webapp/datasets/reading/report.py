@@ -115,7 +115,7 @@ def gather_classes(columns: list[Column], rows: pl.LazyFrame, files: list[FileRe
     full = [c for c in columns if c.type != "empty"]
     if not labels or any(roles.hinted(c, label) > 2 and c.distinct > 1 for c in full for label in labels):
         return []
-    flags = classes_beside([(c.name, {h["name"] for h in c.histogram}) for c in full if c.distinct == 2 or c.missing], rows)
+    flags = classes_beside([(c.name, {h["name"] for h in c.histogram}) for c in full if c.distinct <= 2], rows)
     if not flags:
         return []
     name = staging.unique_names([*(c.name for c in columns), "label"])[-1]

@@ -176,7 +176,7 @@ def between(cells: set[str], sign: str) -> bool:
 
 
 # --- Columns of 0 and 1 ---------------------------------------------------------------------------------------------------
-YES, NO = {"1", "1.0", "true", "yes", "x", "✓", "✔"}, {"0", "0.0", "false", "no", ""}
+YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
 
 
 def classes_beside(columns: list[tuple[str, set[str]]], rows: pl.LazyFrame) -> list[str]:
