@@ -25,7 +25,7 @@ from webapp.datasets.reading.read import read
 from worker.nlp import KINDS, TASKS
 from worker.spec import storable
 
-COUNT, SEED = int(os.environ.get("DOORS", "60")), os.environ.get("DOORS_SEED", "3")
+COUNT, SEED = int(os.environ.get("DOORS", "40")), os.environ.get("DOORS_SEED", "3")
 WORDS = ("", "a", "%", "\\", "'", '"', "ﬁ", "\u202e", "<b>", "\0", "0", "good", "😀", "\n")
 UNSTORABLE = re.compile(r"(?<!\\)(\\\\)*\\u0000|[\ud800-\udfff]")  # in JSON: PostgreSQL takes neither NUL nor half a character
 VERBS = {"read": read, "publish": publish}

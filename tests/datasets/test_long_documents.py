@@ -26,7 +26,7 @@ def documents(chars, seed=7):
     chance = random.Random(seed)
     common = [f"{word}{end}" for word in WORDS for end in ("", ",", "s", ".", "ing")]
     for number in range(MB * MIB // chars):
-        words = [f"Report {number}:", *chance.choices(common, k=chars // 7)]
+        words = [f"Report {number}:", *chance.choices(common, k=chars // 5)]
         yield " ".join(words)[:chars], f"About report {number} and what came of it."
 
 
