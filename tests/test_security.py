@@ -299,3 +299,16 @@ def test_a_line_of_the_log_stays_one_line_whatever_is_in_it():
     line = JsonLines().format(logging.LogRecord("x", logging.INFO, "", 0, "%s", (evil,), None))
     assert "\n" not in line and "\r" not in line and "\x1b" not in line
     assert json.loads(line)["text"] == evil
+
+
+# --- characters that PostgreSQL does not keep -------------------------------------------------------------------------------
+def test_nul_and_half_characters_are_refused_at_every_door(alice, client):
+    client.force_login(alice)
+    assert client.post("/datasets/", {"name": "a\0", "task": "classification"}).status_code == 400
+    assert client.get("/api/v1/models?task=%00").status_code == 400
+    dataset = version_of(alice, 20).dataset
+    versions = f"/api/v1/datasets/{dataset.pk}/versions"
+    for text in ("\\u0000", "\\ud800"):
+        assert client.post(versions, f'{{"message": "{text}"}}', content_type="application/json").status_code == 422
+        assert client.post(versions, {"labels": f'{{"a": "{text}"}}'}).status_code == 422
+    assert client.post(versions, {"message": "\0"}).status_code == 422

@@ -168,7 +168,7 @@ TRAIN_MEMORY = env.int("TRAIN_MEMORY", default=0)  # bytes that one trainer may 
 SERVE_MEMORY = env.int("SERVE_MEMORY", default=2 * 1024**3)  # bytes of weights that one serve worker keeps warm
 SERVE_DEVICE = env.str("SERVE_DEVICE", default="cpu")  # cpu | cuda | auto
 SERVE_ENGINE = env.str("SERVE_ENGINE", default="auto")  # auto | torch | fp32 | int8: what computes answers on a processor
-SERVE_PATIENCE = env.float("SERVE_PATIENCE", default=5.0)  # seconds; who holds up other models for longer is left alone by them
+SERVE_PATIENCE = env.float("SERVE_PATIENCE", default=2.0)  # seconds; who holds up other models for longer is left alone by them
 ASK_LIMIT = env.int("ASK_LIMIT", default=200)  # questions that may wait for the serve workers, then 429
 DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_LIMIT
 

@@ -3,8 +3,9 @@
 Its threads: this one takes questions from the stream and looks after everything; one for each serving process hears what it
 says and announces it at once; one writes outcomes to SQL, so that no announcement waits for the database.
 
-A tokenizer or a forward pass that runs away cannot be ended from within. While one model holds the serving process, a second
-one, the spare, answers the questions of all other models; when the first is ended, the spare takes its place.
+A tokenizer or a forward pass that runs away cannot be ended from within. A second serving process, the spare, waits with
+everything imported: while one model holds the first, it answers the questions of all other models, and when the first is
+ended, it takes its place.
 """
 
 # ruff: noqa: E402  (Django must be set up before its models are imported)
@@ -48,8 +49,9 @@ BLOCK_MS = 500  # the longest look at the stream, and so the longest wait for a 
 RECLAIM_S = settings.AGENT_POLL / 2  # so often the entries of dead relays are looked for, and those of this one touched
 IDLE_MS = int(1500 * settings.AGENT_POLL)  # an entry that nobody touched for so long belongs to a dead relay
 STALL_S = 30.0  # a serving process that holds questions and says nothing for so long is stuck
+LOST_S = 10.0  # a call that takes so long is waited for by those who asked its model, and by nobody else
 PATIENCE_PER_LOAD = 4.0  # a load may take so many times what was expected
-SPARE_S = 120.0  # so long a spare that is no longer needed is kept: who held the others up once may do it again
+SPARE_S = 120.0  # so long the models of a spare are kept warm when they are no longer needed: who held the others up once may do it again
 STREAM_LIFE_S = 60
 
 
@@ -76,7 +78,7 @@ class Relay:
         self.outcomes: queue.Queue[tuple[str, str, dict[str, Any], float] | None] = queue.Queue()
         self.scribe = threading.Thread(target=self.write_down, daemon=True)
         self.serving: Serving | None = None
-        self.spare: Serving | None = None  # answers for the others while a model holds up `serving`
+        self.spare: Serving | None = None  # waits, and answers for the others while a model holds up `serving`
         self.spare_needed_at = 0.0
         self.restart_at = 0.0
         self.back_off = 0.2
@@ -204,23 +206,29 @@ class Relay:
             serving.be_idle()
 
     def relieve(self, serving: Serving) -> None:
-        """While one model holds up `serving`, the spare takes over the questions of the others."""
-        clock, held = time.monotonic(), self.of(serving)
-        if stuck_in := serving.stuck_in(settings.SERVE_PATIENCE):
-            self.spare_needed_at = clock
-            others = {name: each for name, each in held.items() if each.model != stuck_in and not each.is_begun}
-            if not self.spare and (others or self.room <= 0) and clock >= self.restart_at and machine.has_memory_for_a_spare():
-                log.warning("%s holds up the other models; a second process answers for them", stuck_in)
+        """See that a spare waits. While one model holds up `serving`, it takes over the questions of the others."""
+        clock, stuck_in = time.monotonic(), serving.stuck_in(settings.SERVE_PATIENCE)
+        if not self.spare:
+            if (
+                serving.is_ready
+                and (stuck_in or not serving.computing[0])
+                and clock >= self.restart_at
+                and machine.has_memory_for_a_spare()
+            ):
                 self.spare = self.start()
-            if self.spare:
-                for name, each in others.items():
-                    serving.tell({"cancel": name})
-                    self.give(each, self.spare)
-                if not self.of(serving):  # nobody waits for what it computes
-                    serving.kill()
-                    self.bury(serving)
-        elif self.spare and clock - self.spare_needed_at > SPARE_S and not self.of(self.spare):
-            self.spare.kill()
+        elif stuck_in:
+            self.spare_needed_at = clock
+            others = {name: held for name, held in self.of(serving).items() if held.model != stuck_in and not held.is_begun}
+            if others:
+                log.warning("%s holds up the other models; the spare answers for them", stuck_in)
+            for name, held in others.items():
+                serving.tell({"cancel": name})
+                self.give(held, self.spare)
+            if not self.of(serving) and serving.stuck_in(LOST_S):  # nobody waits for what it computes
+                serving.kill()
+                self.bury(serving)
+        elif self.spare.warm and clock - self.spare_needed_at > SPARE_S and not self.of(self.spare):
+            self.spare.kill()  # the next one holds no models
             self.spare = None
 
     def bury(self, serving: Serving, reason: str = "", to_others: str = "") -> None:
@@ -276,9 +284,7 @@ class Relay:
         serving = self.answerer(held.model)
         if now() - prediction.created_at > timedelta(seconds=PATIENCE_S):
             self.settle(name, {"type": "failed", "reason": _("No answer came in time. Try again.")})
-        elif (
-            serving and serving is not self.answerer() and len(self.of(serving)) >= AT_ONCE
-        ):  # those of a stuck model must not fill the line
+        elif serving and serving.stuck_in(LOST_S) and len(self.of(serving)) >= AT_ONCE:  # those of a stuck model must not fill the line
             reason = _("The model is busy with a question that takes far too long. Ask again in a minute.")
             self.settle(name, {"type": "failed", "reason": reason})
         elif serving:
@@ -296,7 +302,7 @@ class Relay:
         while any(self.of(serving) and not serving.is_gone for serving in self.children) and time.monotonic() < deadline:
             time.sleep(0.02)
         for serving in self.children:
-            serving.end(3.0)
+            serving.end(3.0 if serving.warm else 0.0)  # the spare may still be importing
         self.outcomes.put(None)
         self.scribe.join(5)
         if self.worker:
@@ -316,7 +322,7 @@ class Relay:
             return
         if kind in ("busy", "answer", "piece"):  # it goes on
             serving.computing = (message.get("model", serving.computing[0]), time.monotonic())
-        if kind != "loading" or not serving.stuck_in(settings.SERVE_PATIENCE):
+        if kind != "loading" or not serving.stuck_in(LOST_S):
             serving.be_patient(STALL_S + PATIENCE_PER_LOAD * message.get("expected_s", 0))
         held = self.held.get(identifier)
         if held is None or held.by is not serving:  # nobody waits for it, or another process was asked meanwhile

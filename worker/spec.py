@@ -11,6 +11,18 @@ from typing import Any, NamedTuple
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # no tab, no line break; half characters too
 
 
+UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
+
+
+def storable(value: Any) -> Any:
+    """`value` without NUL and half characters, which PostgreSQL's JSON does not take."""
+    if isinstance(value, str):
+        return UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {storable(name): storable(part) for name, part in value.items()}
+    return [storable(part) for part in value] if isinstance(value, list) else value
+
+
 def gettext_noop(text: str) -> str:
     """Marks a sentence for translation; whoever shows it translates it."""
     return text

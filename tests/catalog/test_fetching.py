@@ -15,6 +15,7 @@ from django.db import connection
 from django.urls import reverse
 
 from tests.worker.tiny import tiny_base, tiny_classifier
+from webapp import quota
 from webapp.catalog.fetching import fetch_model
 from webapp.catalog.models import ModelVersion
 from webapp.people.access import actor_of
@@ -293,3 +294,19 @@ def test_undo_while_the_work_still_waits_queues_it_once(hub, alice):
     model.delete_softly()
     model.restore()
     assert WorkItem.objects.count() == 1
+
+
+def test_two_who_add_the_same_model_at_once_get_one(alice, team):
+    found = []
+
+    def add():
+        found.append(ModelVersion.add_hub(actor_of(alice), "some/model"))
+        connection.close()
+
+    other = threading.Thread(target=add)
+    with quota.one_at_a_time(team.pk):
+        other.start()
+        time.sleep(0.5)  # it has looked, or waits to look
+        found.append(ModelVersion.add_hub(actor_of(alice), "some/model"))
+    other.join()
+    assert found[0] == found[1] and ModelVersion.objects.filter(source="some/model").count() == 1

@@ -3,7 +3,9 @@
 python -m tests.datasets.mutants COUNT SEED        one line of JSON for each mutant that misbehaves, then the totals
 """
 
+import ast
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -205,10 +207,13 @@ def learnt_as_text(report, frames):
 
 
 def is_record(cell):
-    try:
-        return cell[:1] in "[{" and isinstance(json.loads(cell), list | dict) and len(cell) > 2
-    except (ValueError, RecursionError):
+    """Whether it is a list or an object in JSON's or Python's notation."""
+    if cell[:1] not in ("[", "{") or len(cell) < 3:
         return False
+    for known in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return isinstance(known(cell), list | dict)
+    return False
 
 
 def main(count, seed):

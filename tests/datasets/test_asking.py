@@ -3,6 +3,7 @@
 from tests.datasets.cast import dropped, labour, reviews
 from tests.datasets.languages import SENTENCES
 from webapp.datasets.models import Import
+from webapp.people.access import actor_of
 
 POLISH = "text,label\n" + "".join(f"{line.replace(',', '')} {i},{'ab'[i % 2]}\n" for i, line in enumerate(SENTENCES["pl"] * 5))
 REGIONS = reviews().replace(b",negative", b",EU").replace(b",neutral", b",NA").replace(b",positive", b",APAC")
@@ -117,3 +118,13 @@ def test_the_page_tells_no_language_that_is_not_written_in_an_encoding(alice):
     dataset = read(dropped(alice, rows.encode("gb18030")))
     readings = dataset.latest_import.report["files"][0]["readings"]
     assert readings[0]["encoding"] == "GB18030" and readings[0]["language"] in {"", "Chinese"}
+
+
+def test_the_page_shows_the_labels_of_another_column_that_was_tried_in_vain(alice, signed_in):
+    lines = "".join(f"Text number {n},{'ab'[n % 2]},{('tea', 'milk', '')[n % 3]}\n" for n in range(60))
+    dataset = read(dropped(alice, f"text,label,drink\n{lines},a,tea\n".encode()))
+    reading = dataset.latest_import
+    reading.confirm(actor_of(alice), {"text": "text", "label": "drink"})
+    assert read(dataset).state == "needs_mapping"  # rows without a drink would be left out
+    page = signed_in(alice).get(f"/datasets/{dataset.pk}/")
+    assert page.status_code == 200 and "milk" in page.content.decode()

@@ -1,9 +1,12 @@
 """Old encodings: decided where the text reads as a language in one of them only, asked with readings side by side otherwise."""
 
+import json
+
 import pytest
 
 from tests.datasets.files import codes, reading
 from tests.datasets.languages import ENCODED, SENTENCES
+from webapp.datasets.reading import limited
 from webapp.datasets.reading.encodings import NAMES, named, title
 
 WIDE = ("ko", "ja", "zh", "zh-hant")
@@ -79,3 +82,13 @@ def test_every_encoding_on_the_page_can_be_chosen_by_the_name_that_is_shown(enco
 @pytest.mark.parametrize("name", ["rot13", "base64", "hex", "zip", "klingon", "idna", "undefined"])
 def test_a_codec_that_is_no_encoding_of_texts_is_refused(name):
     assert named(name) == ""
+
+
+def test_what_is_told_of_a_file_can_be_stored_though_the_file_holds_nul(tmp_path):
+    """PostgreSQL's JSON takes no NUL, and the readings that are shown side by side are of the bytes as they came."""
+    lines = [f"{('крепкий чай', 'добрый день')[n % 2]} {n},{('да', 'нет')[n % 2]}\n" for n in range(20)]
+    path = tmp_path / "rows.csv"
+    path.write_bytes(("text,label\n" + "".join(lines).replace("1,", "1\0,")).encode("cp1251"))
+    files = [{"part": "file", "name": path.name, "path": str(path)}]
+    report = limited.run("read", {"files": files, "task": "classification", "out": str(tmp_path / "out")})
+    assert "крепкий чай" in str(report["files"][0]["readings"]) and "\\u0000" not in json.dumps(report)

@@ -49,7 +49,11 @@ class Relay:
     def children(self):
         import psutil
 
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return sorted(psutil.Process(self.process.pid).children(), key=lambda child: child.create_time())
+
+    def serving(self):
+        """The process that answers: the spare that waits behind it is younger."""
+        return self.children()[0]
 
     def kill(self):
         self.process.kill()

@@ -74,7 +74,7 @@ def test_torn_weights_are_a_clear_answer_and_the_next_question_works(relay, acto
 
 def test_a_killed_serving_process_is_told_and_replaced(relay, actor, model):
     ask(actor, model)
-    (child,) = relay.children()
+    child = relay.serving()
     child.suspend()  # so that the question is surely in its hands when it dies
     prediction = Prediction.ask(actor, model, GOOD)
     eventually(lambda: line.line().xpending(line.STREAM, line.GROUP)["pending"] == 1)
@@ -86,7 +86,7 @@ def test_a_killed_serving_process_is_told_and_replaced(relay, actor, model):
 
 def test_what_a_killed_relay_held_is_answered_by_the_next(relay, actor, model):
     ask(actor, model)
-    (child,) = relay.children()
+    child = relay.serving()
     child.suspend()
     prediction = Prediction.ask(actor, model, GOOD)
     eventually(lambda: line.line().xpending(line.STREAM, line.GROUP)["pending"] == 1)

@@ -83,8 +83,7 @@ def test_writers_of_pairs_write_the_same_greedily_and_by_the_playgrounds_default
             ("t5", {"translation": "translate English to English: ", "summarization": "summarize: "}[task]),
         ):
             folder = trained(tmp_path, task, family, learning_rate=1e-4, **more)
-            near_ties = (task, family) == ("summarization", "t5")  # beams over an almost untrained model may part at the last digit
-            for how, beams in (("greedy", 1),) if near_ties else (("greedy", 1), ("written", 4)):
+            for how, beams in (("greedy", 1), ("written", 4)):
                 plain = {"no_repeat_ngram": 0} if how == "greedy" else {}
                 asked.append((how, folder, TEXTS, {"prefix": prefix}))
                 wanted.append([answer["text"] for answer in ours(folder, task, [{name: text} for text in TEXTS], beams=beams, **plain)])

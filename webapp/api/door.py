@@ -23,7 +23,7 @@ from pydantic import ConfigDict, field_validator
 
 from webapp import disk
 from webapp.people.access import READ, WRITE, Denied
-from worker.spec import SpecError
+from worker.spec import UNSTORABLE, SpecError
 
 log = logging.getLogger(__name__)
 MOST_PER_PAGE = 200
@@ -40,14 +40,14 @@ class Body(Schema):
     def _holds_no_nul(cls, value: Any) -> Any:
         """PostgreSQL keeps none."""
         if holds_nul(value):
-            raise ValueError(_("A text may not hold NUL characters."))
+            raise ValueError(_("A text may not hold NUL or half characters."))
         return value
 
 
 def holds_nul(value: Any) -> bool:
     if isinstance(value, dict):
         return any(holds_nul(part) for pair in value.items() for part in pair)
-    return any(map(holds_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
+    return any(map(holds_nul, value)) if isinstance(value, list) else isinstance(value, str) and bool(UNSTORABLE.search(value))
 
 
 class Problem(Exception):

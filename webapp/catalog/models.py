@@ -208,11 +208,11 @@ class ModelVersion(models.Model):
         if not HUB_ID.fullmatch(name) or ".." in name or "--" in name:
             raise SpecError("hub", _("A model of the hub is called organisation/name, for example google-bert/bert-base-uncased."))
         wanted = Q(source=name) | Q(source__startswith=f"{name}@")
-        here = cls.objects.present().filter(wanted, team=actor.team_id, kind=cls.Kind.HUB)
-        found: ModelVersion | None = here.exclude(state=cls.State.FAILED).first()
-        if found:
-            return found
+        here = cls.objects.present().filter(wanted, team=actor.team_id, kind=cls.Kind.HUB).exclude(state=cls.State.FAILED)
         with quota.one_at_a_time(actor.team_id):
+            found: ModelVersion | None = here.first()
+            if found:
+                return found
             try:
                 quota.check(actor.team_id, 1)  # how large it is the hub says later
             except quota.OverQuota as full:

@@ -299,4 +299,4 @@ class Mapping:
 
 def untold(label: dict[str, Any]) -> str:
     """What becomes of a label of which a person says nothing: one that stands for none is left out."""
-    return "" if label["missing"] else str(label["name"])
+    return "" if label.get("missing") else str(label["name"])

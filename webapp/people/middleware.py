@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
@@ -40,6 +41,12 @@ class ActorMiddleware:
         if token:
             request.token, request.actor = token, holder_of(token)
             request._dont_enforce_csrf_checks = True
+
+    def process_view(self, request: HttpRequest, *_view: Any) -> None:
+        """PostgreSQL neither keeps NUL nor looks for it, and no browser sends it. Bodies of the API are looked at by the API."""
+        sent = request.GET if request.path.startswith(TOKEN_PATHS) else request.POST
+        if any("\0" in text for _name, texts in sent.lists() for text in texts):
+            raise BadRequest("A text may not hold NUL characters.")
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, Denied):

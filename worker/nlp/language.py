@@ -273,7 +273,7 @@ def written(
                 **options,
                 max_new_tokens=room,
                 min_new_tokens=min(int(chosen["min_tokens"]), room),
-                logits_processor=_unrepeated(int(chosen["no_repeat_ngram"]), start),
+                logits_processor=_unrepeated(int(chosen["no_repeat_ngram"]), 0 if is_pairs(model) else start),
                 stopping_criteria=_pauses(),
             )
         real = _real(sequences[:, start:], ends, tokenizer.pad_token_id)
@@ -295,7 +295,8 @@ def _real(said: Any, ends: Any, pad: int) -> Any:
 
 
 def _unrepeated(size: int, start: int) -> Any:
-    """A run of so many tokens is not written twice; those of the question, before `start`, may be written once more."""
+    """A run of so many tokens is not written twice; those of the question, before `start`, may be written once more. What a model
+    of pairs begins with counts, as it does for transformers: T5's is a token that it could write."""
     from transformers import LogitsProcessor, LogitsProcessorList, NoRepeatNGramLogitsProcessor
 
     class Unrepeated(LogitsProcessor):

@@ -54,9 +54,11 @@ def main() -> None:
     known = os.environ
     machine.limit_memory(int(known.get("SERVE_LIMIT", "0")))
     pool = Pool(int(known.get("SERVE_MEMORY", str(2 * 1024**3))), known.get("SERVE_DEVICE", "cpu"), known.get("SERVE_ENGINE", "auto"))
-    desk = Desk(pool, Wire().say)
+    wire = Wire()
+    desk = Desk(pool, wire.say)
     threading.Thread(target=listen, args=[desk], daemon=True).start()
     pool.imports()
+    wire.say({"id": "", "type": "busy", "model": ""})
     desk.work()
 
 

@@ -18,7 +18,7 @@ from worker.nlp import language
 from worker.serving.pool import Pool, Warm
 from worker.serving.questions import Question, Row, groups
 from worker.serving.writing import ALIVE_S, Writing
-from worker.spec import SpecError, Trouble
+from worker.spec import SpecError, Trouble, storable
 from worker.weights import Unusable
 
 log = logging.getLogger(__name__)
@@ -283,12 +283,3 @@ class Desk:
 
 def told(refusal: Exception) -> str:
     return f"{refusal.text} {refusal.remedy}" if isinstance(refusal, Trouble) else str(refusal)
-
-
-def storable(value: Any) -> Any:
-    """`value` without the character NUL, which a model of bytes can write and PostgreSQL's JSON does not take."""
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, dict):
-        return {name: storable(part) for name, part in value.items()}
-    return [storable(part) for part in value] if isinstance(value, list) else value

@@ -89,6 +89,11 @@ class Serving:
         return folder if time.monotonic() - since > patience_s else ""
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it has ever said what it does, which it does first when all is imported."""
+        return self.computing[1] > 0
+
+    @property
     def is_gone(self) -> bool:
         return self.process.poll() is not None
 

@@ -297,7 +297,7 @@ def about_texts(
         rows_of_both = doubts.some(hashes, text_hash.is_in(twice)) if conflicts else []
         say(looked, "conflicting_labels", conflicts, text, "warning", asks, rows_of_both)
     progress("comparing", 2, 3)
-    nearly, sampled = near_duplicates(good, key if label else compared(good, key, needed))
+    nearly, sampled = near_duplicates(good, key if label else compared(good, key, needed), progress)
     looked.statistics |= {"near_duplicates": nearly, "near_sampled": sampled}
     text = "Texts that are nearly the same as another one" + (f" (among the first {near.MOST:,})" if sampled else "")
     say(looked, "near_duplicates", nearly, text, "info")
@@ -335,7 +335,7 @@ def say(looked: Looked, code: str, count: int, text: str, level: str, asks: str 
         looked.findings.append(Finding(code, f"{text}: {count:,}.", level, count, asks=asks, rows=list(rows)))
 
 
-def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:
+def near_duplicates(rows: pl.LazyFrame, role: Role, progress: Progress) -> tuple[int, bool]:
     """(distinct texts that nearly repeat another one, whether only a part was compared)."""
     whole = pl.col(role.name)
     few = beginnings(rows.select(whole.hash(13).alias("whole"), whole.alias("t")), 4 * near.MOST, near.READ)
@@ -344,4 +344,4 @@ def near_duplicates(rows: pl.LazyFrame, role: Role) -> tuple[int, bool]:
     texts = texts.head(near.MOST)
     key = pl.col("t").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
     keys = texts.select(key.alias("k"))["k"].unique(maintain_order=True)
-    return texts.height - keys.len() + near.count(keys.to_list()), sampled
+    return texts.height - keys.len() + near.count(keys.to_list(), progress), sampled

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from webapp.datasets.reading import Limits, ReadingError
+from worker.spec import storable
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,7 +56,7 @@ def run(
                     raise Unwanted
                 if not line:
                     continue
-                message = json.loads(line)
+                message = storable(json.loads(line))
                 if message["kind"] == "progress":
                     if on_progress:
                         on_progress(message["what"], message["done"], message["total"])
