@@ -9,8 +9,6 @@ from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # no tab, no line break; half characters too
-
-
 UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
 
 

@@ -37,17 +37,17 @@ class Body(Schema):
 
     @field_validator("*", mode="after")
     @classmethod
-    def _holds_no_nul(cls, value: Any) -> Any:
-        """PostgreSQL keeps none."""
-        if holds_nul(value):
+    def _can_be_stored(cls, value: Any) -> Any:
+        """PostgreSQL keeps neither NUL nor half characters."""
+        if is_unstorable(value):
             raise ValueError(_("A text may not hold NUL or half characters."))
         return value
 
 
-def holds_nul(value: Any) -> bool:
+def is_unstorable(value: Any) -> bool:
     if isinstance(value, dict):
-        return any(holds_nul(part) for pair in value.items() for part in pair)
-    return any(map(holds_nul, value)) if isinstance(value, list) else isinstance(value, str) and bool(UNSTORABLE.search(value))
+        return any(is_unstorable(part) for pair in value.items() for part in pair)
+    return any(map(is_unstorable, value)) if isinstance(value, list) else isinstance(value, str) and bool(UNSTORABLE.search(value))
 
 
 class Problem(Exception):

@@ -39,7 +39,7 @@ class Question(Body):
 
     @field_validator("*", mode="after")
     @classmethod
-    def _holds_no_nul(cls, value: Any) -> Any:
+    def _can_be_stored(cls, value: Any) -> Any:
         """They are taken out of what is asked, like all control characters."""
         return value
 

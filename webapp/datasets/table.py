@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET
 from webapp.datasets import rows
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.pages import about, attachment
+from webapp.datasets.scored import interval_shown
 from webapp.people.access import find
 from webapp.work.models import WorkItem
 from worker.nlp import KINDS
@@ -137,10 +138,9 @@ def baselines(version: DatasetVersion) -> list[dict[str, Any]]:
     """What each scored; an older version has no intervals."""
     scores, intervals = version.baselines.get("scores", {}), version.baselines.get("intervals", {})
 
-    def value(metric: Metric, name: str) -> dict[str, Any]:
-        between = intervals.get(name, {}).get(metric.name)
+    def value(metric: Metric, name: str) -> dict[str, str]:
         shown = metric.shown(scores[name][metric.name]) if metric.name in scores[name] else ""
-        return {"shown": shown, "between": [metric.shown(end) for end in between] if between else []}
+        return {"shown": shown, "interval": interval_shown(metric, intervals.get(name, {}).get(metric.name))}
 
     return [{"title": _(BASELINES.get(name, name)), "values": [value(metric, name) for metric in measured(version)]} for name in scores]
 

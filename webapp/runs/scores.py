@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from webapp.catalog.scored import interval_shown, rows_of
+from webapp.datasets.scored import interval_shown, rows_of
 from webapp.runs.models import Run
 from webapp.runs.models.curve import picked_by
 from webapp.runs.models.run import CLEARED

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from webapp.catalog.card import Block
 from webapp.catalog.card import blocks as read_card
 from webapp.catalog.models import ModelVersion
-from webapp.catalog.scored import interval_shown, rows_of
+from webapp.datasets.scored import interval_shown, rows_of
 from worker.nlp import TASKS
 
 register = Library()

@@ -23,16 +23,19 @@ class Settled:
     left_out: dict[str, list[str]] = field(default_factory=dict)  # by title, the columns that it lacks
     filled: dict[str, list[str]] = field(default_factory=dict)
 
+    def keeps(self, desk: Desk) -> bool:
+        return any(desk is stays for _, stays in self.stay)
+
     def why_left_out(self) -> str:
         title, names = next(iter(self.left_out.items()))
-        has = f"{title} has no column {called(names)}, which {self.base} has"
+        has = f"{title} has no column {quoted(names)}, which {self.base} has"
         return f"{has}: nothing can be learnt from its rows or measured on them."
 
     def about_filled(self) -> list[Finding]:
         return [
             Finding(
                 "other_columns",
-                f"{title} has no column {called(names)}, which {self.base} has: it stays empty there.",
+                f"{title} has no column {quoted(names)}, which {self.base} has: it stays empty there.",
                 count=len(names),
                 column=f"{title}: {names[0]}",
                 asks="confirmation",
@@ -93,5 +96,5 @@ def fill(desk: Desk, name: str) -> None:
     desk.originals[name] = name
 
 
-def called(names: list[str]) -> str:
-    return ", ".join(f"“{name[:80]}”" for name in names[:FEW])
+def quoted(names: list[str], most: int = FEW) -> str:
+    return ", ".join(f"“{name[:80]}”" for name in names[:most])

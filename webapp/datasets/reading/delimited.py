@@ -235,14 +235,12 @@ def candidates(text: str, delimiter: str | None) -> list[Dialect]:
 
 def is_one_column(text: str) -> bool:
     """Whether each record is one cell, and delimiters stand only within quotation marks."""
-    if '"' not in text:
-        return False
-    for sign in DELIMITERS:
+
+    def holds_in_one(sign: str) -> bool:
         found = [r for r in islice(records(text, Dialect(sign), 1, final=False), MOST_TASTED) if isinstance(r, Record)]
-        if any(len(record.cells) > 1 or record.broken for record in found) or not any(sign in cell for r in found for cell in r.cells):
-            continue
-        return True
-    return False
+        return all(len(r.cells) <= 1 and not r.broken for r in found) and any(sign in cell for r in found for cell in r.cells)
+
+    return '"' in text and any(map(holds_in_one, DELIMITERS))
 
 
 def is_wrapped(text: str) -> bool:

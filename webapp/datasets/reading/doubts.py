@@ -36,7 +36,6 @@ NAMING = {  # last words of the names of columns that tell of a text and are non
     *("at", "date", "time", "timestamp", "path", "filename", "url", "urls", "uri", "link", "links"),
 }
 ABOUT = {"metadata", "meta", "info", "tokens", "entities", "spans", "images", "videos", "files", "options", "tools", "functions"}
-DEPTH = 8  # of records in a cell
 TITLES = ("title", "titles", "headline", "标题")
 PERHAPS_NONE = {"none", ".", "..", "...", "unlabeled", "unlabelled", "unknown", "no label", "empty", "missing", "*", "无", "未知"}
 RARE = 0.6  # of the rows that each label would have if all had as many
@@ -277,7 +276,7 @@ def goes_on(column: Column, used: set[str]) -> bool:
 def holds_texts(column: Column) -> bool:
     """Whether its cells are records in which people wrote or chose something: answers, replies, labels with their scores."""
     is_about = re.split(r"[\W_]+", column.name.lower())[-1] in ABOUT
-    return not is_about and any(is_written(opened(cell, DEPTH)) for cell in column.examples)
+    return not is_about and any(is_written(opened(cell)) for cell in column.examples)
 
 
 def is_written(value: Any) -> bool:

@@ -285,14 +285,14 @@ def about_texts(
     text = "Rows that repeat another row exactly (copies stay on one side of the split)"
     say(looked, "duplicates", duplicates, text, "info", rows=doubts.some(hashes, text_hash.is_in(again)) if duplicates else [])
     if label:
-        times = pairs.group_by("t").len()["len"]
-        conflicts = looked.statistics["conflicts"] = int(times.gt(1).sum())
+        times = pairs.group_by("t").len()
+        conflicts = looked.statistics["conflicts"] = int(times["len"].gt(1).sum())
         left = conflicts
         if may_ask and conflicts and looked.joins:  # two spellings of one label are asked about as such
             joined = hashes.select(text_hash.alias("t"), pl.col(label.name).replace(looked.joins).alias("r")).unique()
             left = joined.group_by("t").len().select((pl.col("len") > 1).sum()).collect(engine="streaming").item()
-        asks = "confirmation" if may_ask and left > doubts.TOO_MANY * times.len() else ""
-        twice = pairs.group_by("t").len().filter(pl.col("len") > 1).sort("t").head(doubts.SHOWN_ROWS)["t"].implode()
+        asks = "confirmation" if may_ask and left > doubts.TOO_MANY * times.height else ""
+        twice = times.filter(pl.col("len") > 1).sort("t").head(doubts.SHOWN_ROWS)["t"].implode()
         text = "Texts with two different labels (check which one is right)"
         rows_of_both = doubts.some(hashes, text_hash.is_in(twice)) if conflicts else []
         say(looked, "conflicting_labels", conflicts, text, "warning", asks, rows_of_both)

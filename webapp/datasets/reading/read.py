@@ -69,7 +69,7 @@ def read(job: dict[str, Any], limits: Limits, progress: Progress) -> dict[str, A
     fill_invented(desks)
     settled = agree.settle(list(zip(files, desks, strict=True)), job.get("task") or "", job.get("mapping") or {})
     for desk in desks:
-        if all(desk is not stays for _, stays in settled.stay):
+        if not settled.keeps(desk):
             desk.clear()
     files, desks = [file for file, _ in settled.stay], [desk for _, desk in settled.stay]
     desks[0].findings += settled.about_filled()

@@ -15,6 +15,7 @@ from webapp.datasets.reading import (
     Finding,
     Problem,
     Report,
+    agree,
     delimited,
     doubts,
     findings,
@@ -239,7 +240,7 @@ def says_who_speaks(column: Column) -> bool:
 
 
 def called(names: list[str]) -> str:
-    return ("The column " if len(names) == 1 else "The columns ") + ", ".join(f"“{name[:80]}”" for name in names[:10])
+    return ("The column " if len(names) == 1 else "The columns ") + agree.quoted(names, 10)
 
 
 def about_rows(desks: list[Desk]) -> list[Finding]:

@@ -21,7 +21,6 @@ MOST_VALUES = 50_000  # different cells that are looked at
 MOST_COMPARED = 5_000  # of which, the commonest, tell what stands between labels
 LONGEST = 200  # characters of a cell with several labels; a longer one is a text
 KNOWN = 0.5  # of the labels between separators stand alone elsewhere, or in two different cells
-DEPTH = 8
 DECIMAL = re.compile(r"[-+]?\d+[.,]\d+")  # one number
 
 
@@ -142,7 +141,7 @@ class Several:
 @lru_cache(MOST_VALUES)
 def inside(cell: str) -> Any:
     """The list or record that a cell writes down; None for a plain text."""
-    return opened(cell, DEPTH)
+    return opened(cell)
 
 
 def labels_in(value: Any) -> list[str] | None:

@@ -150,7 +150,7 @@ def joined(
     """The tables that have the same columns. Nobody is asked about parts and pieces; about all others, read or not, people are.
     `slug` and `wanted`: the task and the mapping, if somebody has said them."""
     settled = agree.settle([(file, desk) for _, file, desk in read], slug, wanted)
-    kept = [each for each in read if any(each[2] is desk for _, desk in settled.stay)]
+    kept = [each for each in read if settled.keeps(each[2])]
     first = kept[0][2]
     first.findings += settled.about_filled()
     unread = [*settled.left_out, *(e.file or name for e in failed)]

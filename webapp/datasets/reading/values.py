@@ -15,6 +15,7 @@ STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 LOOSE_COMMA = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|,(?=\s*[\]}])', re.DOTALL)
 TOO_MANY = re.compile(rb",\s*[\]}]")
 COMMENT = re.compile(r"//|/\*|#")
+DEPTH = 8  # of lists and objects in a cell
 PYTHON = 8 * MIB  # bytes of Python's notation, whose tree takes a hundred times its size
 TEXT = re.compile(rb"""'[^'\\]*+(?:\\.[^'\\]*+)*+'?|"[^"\\]*+(?:\\.[^"\\]*+)*+"?""", re.DOTALL)
 JOINED = re.compile(r"""['"]\s+[bBuUrR]{0,2}['"]""")  # numpy writes ['a' 'b'], which Python would take for one text
@@ -124,7 +125,7 @@ def plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def opened(cell: str, depth: int) -> Any:
+def opened(cell: str, depth: int = DEPTH) -> Any:
     """The list or object that a cell writes down, in JSON or in Python's notation; None for any other text."""
     bare = cell.strip()
     if len(bare) < 2 or (bare[0], bare[-1]) not in {("[", "]"), ("{", "}")}:

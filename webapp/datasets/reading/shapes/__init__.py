@@ -57,13 +57,13 @@ class Shape:
         if len(self.labels) > 1:
             text = f"{name} answers several questions: {', '.join(self.labels[:10])}. Choose in the table which one is the label."
             found.append(Finding("several_questions", text, count=len(self.labels), asks="mapping"))
-        if self.guessed:
-            text = f"Rows that no person has labelled; what a model proposed was taken: {self.guessed:,}."
-            found.append(Finding("predictions_only", text, count=self.guessed, asks="confirmation"))
-        if self.differed:
-            text = f"Rows that people labelled differently; what most of them chose was taken: {self.differed:,}."
-            found.append(Finding("annotators_differ", text, count=self.differed, asks="confirmation"))
-        return found
+        return found + [Finding(code, text, count=rows, asks="confirmation") for code, text, rows in self.counted(name) if rows]
+
+    def counted(self, name: str) -> Iterator[tuple[str, str, int]]:
+        """(code, a sentence, how many rows it is about) of all that a person should confirm if it is about any."""
+        yield "predictions_only", f"Rows that no person has labelled; what a model proposed was taken: {self.guessed:,}.", self.guessed
+        text = f"Rows that people labelled differently; what most of them chose was taken: {self.differed:,}."
+        yield "annotators_differ", text, self.differed
 
 
 class Messages(Shape):

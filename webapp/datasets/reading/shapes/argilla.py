@@ -10,7 +10,6 @@ from webapp.datasets.reading.shapes import LeftOut, Record, Shape, agreed, dicts
 from webapp.datasets.reading.shapes.tokens import is_spans
 from webapp.datasets.reading.values import as_text, opened
 
-DEPTH = 8  # of answers that stand as text in a cell
 BESIDE = ("id", "external_id", "status", "metadata")  # what a record of version 2 keeps outside of its fields
 OUT = {"discarded", "draft", "pending"}  # responses that do not count
 
@@ -152,7 +151,7 @@ def given(record: Record, question: str) -> list[Record]:
 
 def inside(cell: Any) -> Any:
     """A list may stand as text in a cell; an empty cell is no answer."""
-    return (opened(cell, DEPTH) or cell or None) if isinstance(cell, str) else cell
+    return (opened(cell) or cell or None) if isinstance(cell, str) else cell
 
 
 class Classified(Shape):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from webapp.datasets.reading import Finding
 from webapp.datasets.reading.shapes import LeftOut, Record, Shape, dicts, is_chat
 from webapp.datasets.reading.values import as_text
 
@@ -84,12 +83,10 @@ class Tree(Shape):
             raise LeftOut("nobody has replied")
         yield {"messages": messages, **{name: cell for name, cell in record.items() if name != "prompt"}}
 
-    def findings(self, name: str) -> list[Finding]:
-        found = super().findings(name)
-        if self.passed_over:
-            text = f"Of several replies the one that people ranked best was taken, else the first; others left out: {self.passed_over:,}."
-            found.append(Finding("other_replies", text, count=self.passed_over, asks="confirmation"))
-        return found
+    def counted(self, name: str) -> Iterator[tuple[str, str, int]]:
+        yield from super().counted(name)
+        text = f"Of several replies the one that people ranked best was taken, else the first; others left out: {self.passed_over:,}."
+        yield "other_replies", text, self.passed_over
 
 
 def rank_of(reply: Record) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from webapp.datasets.reading import Finding
 from webapp.datasets.reading.shapes import LeftOut, Record, Shape, agreed, dicts, only
 from webapp.datasets.reading.shapes.tokens import is_spans
 from webapp.datasets.reading.values import as_text
@@ -121,12 +120,10 @@ class Plain(Shape):
                 self.seen.add(task)
         yield {name: chosen_in(cell) for name, cell in record.items()}
 
-    def findings(self, name: str) -> list[Finding]:
-        found = super().findings(name)
-        if self.again:
-            text = f"Texts that were labelled more than once: each annotation is a row of its own, {self.again:,} of them further ones."
-            found.append(Finding("several_annotators", text, count=self.again, asks="confirmation"))
-        return found
+    def counted(self, name: str) -> Iterator[tuple[str, str, int]]:
+        yield from super().counted(name)
+        text = f"Texts that were labelled more than once: each annotation is a row of its own, {self.again:,} of them further ones."
+        yield "several_annotators", text, self.again
 
 
 def chosen_in(cell: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from webapp.datasets.reading import Finding
 from webapp.datasets.reading.shapes import LeftOut, Record, Shape, dicts, only
 from webapp.datasets.reading.shapes.tokens import is_spans
 from webapp.datasets.reading.values import as_text
@@ -50,9 +49,7 @@ class Prodigy(Shape):
         else:
             yield kept
 
-    def findings(self, name: str) -> list[Finding]:
-        found = super().findings(name)
-        if self.turned:
-            text = f'{name} asks about one label only: rejected rows became the class "not {next(iter(self.names))}": {self.turned:,}.'
-            found.append(Finding("rejected_class", text, count=self.turned, asks="confirmation"))
-        return found
+    def counted(self, name: str) -> Iterator[tuple[str, str, int]]:
+        yield from super().counted(name)
+        text = f'{name} asks about one label only: rejected rows became the class "not {next(iter(self.names), "")}": {self.turned:,}.'
+        yield "rejected_class", text, self.turned

@@ -11,7 +11,6 @@ from webapp.datasets.reading.layouts import as_record
 from webapp.datasets.reading.shapes import LeftOut, Record, Shape, dicts
 from webapp.datasets.reading.values import as_text, opened
 
-DEPTH = 8  # of answers that stand as text in a cell
 UNKNOWN = "unknown"  # an answer of CoQA that the passage does not give
 STARTS = ("answer_start", "start", "answer_starts", "starts", "span_start")
 
@@ -111,7 +110,7 @@ def has_answers(record: Record) -> bool:
     """Answers with their places, or a list of texts beside a question; in a cell also as text."""
     answers = record.get("answers", record.get("answer"))
     if isinstance(answers, str):
-        answers = opened(answers, DEPTH)
+        answers = opened(answers)
     if isinstance(answers, dict):
         return "text" in answers and (any(name in answers for name in STARTS) or "question" in record)
     if not isinstance(answers, list) or "question" not in record or passage_of(record) is None:
@@ -139,7 +138,7 @@ def is_at(pair: tuple[str, Any], passage: str) -> bool:
 def pairs_of(answers: Any) -> Iterator[tuple[str, Any]]:
     """(text, start) of a list of objects, an object of lists, a single object, texts, or any of these as text in a cell."""
     if isinstance(answers, str):
-        inside = opened(answers, DEPTH)
+        inside = opened(answers)
         answers = [answers] if inside is None and answers.strip() else inside
     if isinstance(answers, dict):
         start = next((answers[name] for name in STARTS if name in answers), None)
