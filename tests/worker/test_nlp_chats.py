@@ -336,3 +336,15 @@ def test_a_system_prompt_that_all_rows_share_is_said_before_every_question(decod
     assert evaluation["examples"] == [{"prompt": "good soup"}, {"prompt": "bad soup"}]
     others = pl.DataFrame([{"system": word, "prompt": "soup", "completion": "it was"} for word in ("good", "bad")])
     assert GENERATION.facts(others, settings) == {"instruct": True}
+
+
+@pytest.mark.parametrize("cell", ["[1, 2]", '[{"role": "narrator", "content": "x"}]', '[{"role": "user", "content": "x"', "{}", ""])
+@pytest.mark.parametrize("read", [{"completion": "plain"}, {"text": "plain"}, {"text": json.dumps(OPENAI)}])
+def test_a_cell_that_is_not_read_stops_nobody(read, cell):
+    for other in {"prompt", "completion", "text"} - {*read}:
+        row = {**read, other: cell}
+        if not GENERATION.problems(row):
+            GENERATION.doubts(row)
+            kept = GENERATION.kept(row)
+            assert chats.of_row(kept) == chats.of_row(row)
+    assert not GENERATION.problems({**read, "text" if "completion" in read else "prompt": cell})

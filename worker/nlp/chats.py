@@ -87,13 +87,15 @@ def of_row(row: Mapping[str, Any]) -> Chat | None:
 
 
 def kept(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row as a version keeps it: every chat in OpenAI's layout, and a single question or answer as the text that it is."""
+    """The row as a version keeps it: every chat that `of_row` reads in OpenAI's layout, and a single question or answer as the text
+    that it is. What is not read stays as it came."""
     found = dict(row)
-    for name in ("prompt", "completion", "text", "history"):
-        cell = str(row.get(name) or "")
-        if cell.strip() not in NOTHING and (messages := _cell(name, cell)):
+    cells = {name: str(row.get(name) or "") for name in ("prompt", "completion", "text", "history")}
+    is_text = bool(cells["text"].strip()) and not cells["completion"].strip()  # then the prompt is not read
+    for name in ("text", "history") if is_text else ("prompt", "completion", "history"):
+        if cells[name].strip() not in NOTHING and (messages := _cell(name, cells[name])):
             found[name] = _dumped(messages)
-    asked, said = _cell("prompt", str(row.get("prompt") or "")), _cell("completion", str(row.get("completion") or ""))
+    asked, said = (None if is_text else _cell(name, cells[name]) for name in ("prompt", "completion"))
     if said:
         before = asked or [{"role": "user", "content": str(row.get("prompt") or "")}]
         if [(m["role"], m["content"]) for m in said[: len(before)]] == [(m["role"], m["content"]) for m in before]:

@@ -181,7 +181,7 @@ class Generation(Written):
     def doubts(self, row: dict[str, Any]) -> list[tuple[str, str]]:
         """What is in JSON and no chat, a question that is not read or was not brought, a dialogue that does not say who speaks."""
         prompt, completion, text = (str(row.get(name) or "").strip() for name in ("prompt", "completion", "text"))
-        answers = {"prompt": prompt, "completion": completion}
+        answers = {"prompt": prompt, "completion": completion} if completion else {}
         found = [
             (role, _("It is JSON, and would be learnt as it stands."))
             for role, cell in answers.items()
