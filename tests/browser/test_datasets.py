@@ -44,7 +44,7 @@ def test_a_file_dropped_anywhere_is_mapped_confirmed_and_looked_through(page, ac
     accessible(page)
 
     page.locator(".bars a").filter(has_text="neutral").click()
-    assert "label=neutral" in page.url
+    page.wait_for_url("**label=neutral*")  # and the whole page: a click is over as soon as it begins to come
     assert page.locator("table.rows tbody tr").count() == 87
     page.fill("#q", "GARDEN number 13 ")
     page.keyboard.press("Enter")
